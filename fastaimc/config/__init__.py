@@ -1,0 +1,23 @@
+"""What a core is made of: frozen dataclasses, cited presets, JSON and overrides."""
+
+from fastaimc.config import presets
+from fastaimc.config.circuit import ADC, DAC, Circuit
+from fastaimc.config.core import CoreConfig
+from fastaimc.config.device import Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit
+from fastaimc.config.edit import from_json, override, to_json
+
+__all__ = [
+    "ADC",
+    "DAC",
+    "Circuit",
+    "CoreConfig",
+    "Drift",
+    "MeltQuench",
+    "ProgrammedState",
+    "ReadNoise",
+    "StateFit",
+    "from_json",
+    "override",
+    "presets",
+    "to_json",
+]

@@ -1,0 +1,108 @@
+"""The configuration of a core: crossbar, devices, converters, circuit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastaimc.config.circuit import ADC, DAC, Circuit
+from fastaimc.config.device import (
+    Drift,
+    MeltQuench,
+    ProgrammedState,
+    ReadNoise,
+    state_fits,
+    state_parameters,
+)
+from fastaimc.errors import ConfigError, check_choice, check_integer, check_number
+from fastaimc.parameters import StateParameters
+
+MAX_SIZE = 65536  # rows and columns that the random numbers' counter can tell apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreConfig:
+    """One AIMC core: a crossbar of unit cells with its converters.
+
+    Parameters
+    ----------
+    rows, columns
+        Size of the physical crossbar; a larger matrix is cut into tiles.
+    devices_per_polarity
+        Devices of a unit cell that add to its conductance, and as many that subtract.
+    g_max_us
+        Conductance of a cell that holds the largest weight of its column, µS.
+    device
+        `MeltQuench`, or `ProgrammedState` for a device given by its statistics alone.
+    drift, read_noise
+        None switches either off.
+    state_scale_us
+        Conductance at which the state x of drift and read noise is 1.
+    compensation
+        "global": one scale per tile, fitted on calibration inputs at the time of evaluation, and
+        applied in digital; "none".
+    t_eval_s
+        Time since the end of programming at which a matrix is evaluated.
+
+    Examples
+    --------
+    >>> CoreConfig(rows=128).adc.bits
+    8
+    """
+
+    rows: int = 256  # HERMES (Khaddam-Aljameh et al., JSSC 57, 1027, 2022)
+    columns: int = 256  # HERMES
+    devices_per_polarity: int = 2  # HERMES
+    g_max_us: float = 20.0  # HERMES: two devices of up to 10 µS
+    device: MeltQuench | ProgrammedState = field(default_factory=MeltQuench)
+    drift: Drift | None = field(default_factory=Drift)
+    read_noise: ReadNoise | None = field(default_factory=ReadNoise)
+    state_scale_us: float = 10.35  # HERMES, one device (aihwkit, HermesNoiseModel)
+    dac: DAC = field(default_factory=DAC)
+    adc: ADC = field(default_factory=ADC)
+    circuit: Circuit = field(default_factory=Circuit)
+    compensation: str = "global"  # Joshi et al., Nat. Commun. 11, 2473 (2020)
+    t_eval_s: float = 200.0  # HERMES: first read (aihwkit)
+
+    def __post_init__(self) -> None:
+        check_integer("rows", self.rows, 1, MAX_SIZE)
+        check_integer("columns", self.columns, 1, MAX_SIZE)
+        check_integer("devices_per_polarity", self.devices_per_polarity, 1, 4)
+        check_number("g_max_us", self.g_max_us, above=0)
+        check_number("state_scale_us", self.state_scale_us, above=0)
+        check_number("t_eval_s", self.t_eval_s, least=0)
+        check_choice("compensation", self.compensation, ("global", "none"))
+        parts = (
+            ("device", (MeltQuench, ProgrammedState)),
+            ("drift", (Drift, type(None))),
+            ("read_noise", (ReadNoise, type(None))),
+            ("dac", (DAC,)),
+            ("adc", (ADC,)),
+            ("circuit", (Circuit,)),
+        )
+        for name, kinds in parts:
+            value = getattr(self, name)
+            if not isinstance(value, kinds):
+                names = " or ".join(kind.__name__ for kind in kinds)
+                raise ConfigError(f"{name} must be a {names}, got {value!r}")
+        if isinstance(self.device, MeltQuench):
+            reach = self.devices_per_polarity * self.device.g_set_us
+            if self.g_max_us > reach:
+                raise ConfigError(
+                    f"g_max_us must be <= devices_per_polarity * device.g_set_us ({reach:g}), "
+                    f"got {self.g_max_us:g}"
+                )
+
+    @property
+    def devices(self) -> int:
+        """Devices of a unit cell, both polarities."""
+        return 2 * self.devices_per_polarity
+
+    def state_fits(self) -> np.ndarray:
+        """Return the fits of drift and read noise, (3, 9), float32."""
+        return state_fits(self.drift, self.read_noise)
+
+    def state_parameters(self) -> StateParameters:
+        """Return the rest of drift and read noise as the engines take it."""
+        return state_parameters(self.state_scale_us, self.drift, self.read_noise)

@@ -1,0 +1,134 @@
+"""Configs as JSON, and changes to them by dotted path."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from fastaimc.config.circuit import ADC, DAC, Circuit
+from fastaimc.config.core import CoreConfig
+from fastaimc.config.device import Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit
+from fastaimc.errors import ConfigError, nearest
+
+SCHEMA = 1  # raised whenever a config written before would be read differently
+
+_PARTS: dict[str, type] = {
+    part.__name__: part
+    for part in (ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ProgrammedState, ReadNoise)
+} | {"StateFit": StateFit}
+
+
+def to_json(config: CoreConfig) -> str:
+    """Return `config` as JSON with a schema version.
+
+    Examples
+    --------
+    >>> from fastaimc.config import presets
+    >>> from_json(to_json(presets.hermes())) == presets.hermes()
+    True
+    """
+    return json.dumps({"schema": SCHEMA, "config": _encode(config)}, indent=2)
+
+
+def from_json(text: str) -> CoreConfig:
+    """Return the config that `to_json` wrote.
+
+    Raises
+    ------
+    ConfigError
+        For text that is no JSON, a newer schema, an unknown key or an impossible value.
+    """
+    try:
+        document = json.loads(text)
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ConfigError(f"config must be JSON: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
+        raise ConfigError("config must be a JSON object with a 'schema' and a 'config'")
+    if document["schema"] > SCHEMA:
+        raise ConfigError(
+            f"config has schema {document['schema']}, this version reads up to {SCHEMA}: "
+            "a newer fastaimc wrote it"
+        )
+    config = _decode(document.get("config"), "config")
+    if not isinstance(config, CoreConfig):
+        raise ConfigError(f"config must describe a CoreConfig, got {type(config).__name__}")
+    return config
+
+
+def override(config: CoreConfig, changes: Mapping[str, Any]) -> CoreConfig:
+    """Return `config` with the values at dotted paths replaced.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown path, naming the nearest, or a value that the field refuses.
+
+    Examples
+    --------
+    >>> from fastaimc.config import presets
+    >>> override(presets.hermes(), {"adc.bits": 6, "rows": 64}).adc.bits
+    6
+    """
+    for path, value in changes.items():
+        config = _replace(config, config, path, path.split("."), value)
+    return config
+
+
+def _paths(node: Any, prefix: str = "") -> list[str]:
+    paths = []
+    for item in dataclasses.fields(node):
+        paths.append(prefix + item.name)
+        child = getattr(node, item.name)
+        if dataclasses.is_dataclass(child):
+            paths += _paths(child, f"{prefix}{item.name}.")
+    return paths
+
+
+def _replace(root: CoreConfig, node: Any, path: str, parts: list[str], value: Any) -> Any:
+    fields = dataclasses.fields(node) if dataclasses.is_dataclass(node) else ()
+    if parts[0] not in {item.name for item in fields}:
+        raise ConfigError(f"{path!r} is no field of the config{nearest(path, _paths(root))}")
+    if len(parts) > 1:
+        value = _replace(root, getattr(node, parts[0]), path, parts[1:], value)
+    return dataclasses.replace(node, **{parts[0]: value})
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__} | fields
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _decode(value: Any, path: str) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, path) for item in value)
+    if not isinstance(value, dict):
+        return value
+    kind = _PARTS.get(str(value.get("kind")))
+    if kind is None:
+        given = value.get("kind")
+        raise ConfigError(f"{path}.kind is unknown: {given!r}{nearest(given, _PARTS)}")
+    names = {item.name for item in dataclasses.fields(kind)}
+    for name in value:
+        if name != "kind" and name not in names:
+            raise ConfigError(f"{path}.{name} is no field of {kind.__name__}{nearest(name, names)}")
+    hints = typing.get_type_hints(kind)
+    decoded = {}
+    for name, item in value.items():
+        if name == "kind":
+            continue
+        decoded[name] = _decode(item, f"{path}.{name}")
+        if isinstance(decoded[name], list | tuple) and not _takes_tuple(hints[name]):
+            raise ConfigError(f"{path}.{name} must not be a list")
+    return kind(**decoded)
+
+
+def _takes_tuple(hint: Any) -> bool:
+    if isinstance(hint, types.UnionType):
+        return any(_takes_tuple(option) for option in typing.get_args(hint))
+    return typing.get_origin(hint) is tuple

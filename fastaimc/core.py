@@ -1,0 +1,262 @@
+"""A stack of crossbars with a clock: its state, and what pulses, reads and time do to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastaimc.config import CoreConfig, MeltQuench
+from fastaimc.config.circuit import half_codes
+from fastaimc.engine import Engine
+from fastaimc.parameters import F32
+
+NONE = 255  # no device
+LOG_AGE_STEP = 0.01  # matrices are refreshed when a cell's log age has moved by more
+CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at least g_max times this
+
+# State arrays by name: everything of a core that a file must hold.
+STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "full_scale_us", "extents")
+COUNTERS = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions", "wait_s")
+
+
+def full_scales(targets: np.ndarray, extents: np.ndarray, config: CoreConfig) -> np.ndarray:
+    """Return the ADC's full scale of every tile: 4 sigma of its outputs for uniform inputs.
+
+    Parameters
+    ----------
+    targets : ndarray
+        (tile, row, column), float32, µS.
+    extents : ndarray
+        Rows and columns in use, (tile, 2).
+
+    Returns
+    -------
+    ndarray
+        (tile,), float32, µS; a tile of zeros gets g_max.
+    """
+    out = np.full(len(targets), config.g_max_us, dtype=np.float32)
+    for tile, (_, columns) in enumerate(extents):
+        power = float(np.vdot(targets[tile], targets[tile]))
+        if power > 0:
+            out[tile] = config.adc.full_scale_sigmas * math.sqrt(power / columns / 3.0)
+    return out
+
+
+@dataclass(slots=True)
+class Core:
+    """State of a stack of tiles, and the operations of the engine on it.
+
+    Parameters
+    ----------
+    config, engine
+        What the tiles are made of, and what computes them.
+    identity : ndarray
+        Two words of key and the number of each tile within its matrix, (tile, 3), uint32.
+    extents : ndarray
+        Rows and columns in use of every tile, (tile, 2), int64.
+    full_scale_us : ndarray
+        Of the ADC in its MVM range, (tile,), float32.
+    conductance, last_device, last_s, clock_s
+        Devices as they were left, (tile, device, row, column), float32, µS at the drift's t_ref;
+        the device of each cell pulsed last (255: none) and when, (tile, row, column), uint8 and
+        float32; the clock of every tile, (tile,), float64, s.
+    step, number
+        Counters of the noise of pulses and row reads, and of MVMs.
+    """
+
+    config: CoreConfig
+    engine: Engine
+    identity: np.ndarray
+    extents: np.ndarray
+    full_scale_us: np.ndarray
+    conductance: np.ndarray
+    last_device: np.ndarray
+    last_s: np.ndarray
+    clock_s: np.ndarray
+    step: int = 1  # 0 numbers what belongs to a device for life
+    number: int = 0
+    counters: dict[str, np.ndarray] = field(default_factory=dict)
+    _mean: np.ndarray | None = None
+    _variance: np.ndarray | None = None
+    _fresh_s: np.ndarray | None = None
+    _pulsed_s: np.ndarray | None = None
+    _columns: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def blank(
+        cls, config: CoreConfig, engine: Engine, targets: np.ndarray, identity: np.ndarray,
+        extents: np.ndarray,
+    ) -> Core:
+        """Return an unformed core (all devices at 0 µS) whose ADC ranges fit `targets`."""
+        tiles, rows, columns = targets.shape
+        core = cls(
+            config=config,
+            engine=engine,
+            identity=identity,
+            extents=extents,
+            full_scale_us=full_scales(targets, extents, config),
+            conductance=np.zeros((tiles, config.devices, rows, columns), dtype=np.float32),
+            last_device=np.full((tiles, rows, columns), NONE, dtype=np.uint8),
+            last_s=np.zeros((tiles, rows, columns), dtype=np.float32),
+            clock_s=np.zeros(tiles),
+        )
+        core.counters = {name: np.zeros(tiles) for name in COUNTERS}
+        return core
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(tile, row, column)."""
+        tiles, rows, columns = self.last_device.shape
+        return tiles, rows, columns
+
+    def columns(self, cell_range: int) -> np.ndarray:
+        """Return gain, offset and non-linearity of the ADCs in a range, (tile, 4, column)."""
+        if cell_range not in self._columns:
+            adc = self.config.adc
+            stds = np.array([adc.gain_std, adc.offset_std, adc.inl_std], dtype=np.float32)
+            self._columns[cell_range] = self.engine.columns(
+                self.identity, self.shape[2], cell_range, stds
+            )
+        return self._columns[cell_range]
+
+    def half_codes(self, programming: bool) -> np.float32:
+        """Return the codes of the MVM range on either side of zero; 0: ideal."""
+        return F32(self.config.adc.half_codes(programming))
+
+    def cell_range(self) -> tuple[np.ndarray, np.float32]:
+        """Return full scale (tile,) and codes on either side of zero of the ADC's cell range."""
+        adc = self.config.adc
+        half = adc.half_codes(programming=True)
+        lsb = adc.cell_lsb_us
+        if lsb is None or half == 0:
+            return self.full_scale_us, F32(half)
+        codes = max(half, math.ceil(CELL_HEADROOM * self.config.g_max_us / lsb))
+        return np.full(self.shape[0], codes * lsb, dtype=np.float32), F32(codes)
+
+    # -- what changes the devices ------------------------------------------------------------
+
+    def pulse(self, device: np.ndarray, code: np.ndarray) -> None:
+        """Pulse one device of each cell (255: none); the clock moves."""
+        device = self._in_use(device)
+        head = (self.conductance, self.last_device, self.last_s, device)
+        tail = (self.clock_s, self.step, self.identity)
+        part = self.config.device
+        if isinstance(part, MeltQuench):
+            counts = self.engine.pulse(*head, code, *tail, part.parameters())
+        else:
+            inverse = F32(1.0 / part.g_scale_us)
+            counts = self.engine.write(*head, code, *tail, inverse, part.coefficients())
+        self.step += 1
+        self.counters["pulses_set"] += counts[:, 0]
+        self.counters["pulses_reset"] += counts[:, 1]
+        circuit = self.config.circuit
+        slots = np.ceil(counts.sum(axis=1) / circuit.parallel_pulses)
+        self._pulsed_s = self.clock_s.copy()
+        self._fresh_s = None
+        self.clock_s = self.clock_s + slots * circuit.t_pulse_s
+
+    def _in_use(self, device: np.ndarray) -> np.ndarray:
+        """Return `device` without the cells beyond a partial tile's extent."""
+        tiles, rows, columns = self.shape
+        if (self.extents == (rows, columns)).all():
+            return device
+        device = device.copy()
+        for tile in range(tiles):
+            device[tile, self.extents[tile, 0] :] = NONE
+            device[tile, :, self.extents[tile, 1] :] = NONE
+        return device
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock_s = self.clock_s + seconds
+        self.counters["wait_s"] += seconds
+
+    # -- what reads them ----------------------------------------------------------------------
+
+    def conduct(
+        self, clock_s: np.ndarray, select: np.ndarray, out: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        """Write mean and variance of what the selected devices conduct at `clock_s`."""
+        self.engine.drift(
+            self.conductance,
+            self.last_device,
+            self.last_s,
+            clock_s,
+            select,
+            self.identity,
+            self.config.state_fits(),
+            self.config.state_parameters(),
+            *out,
+        )
+
+    def matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance now, refreshed where pulses or time have moved them."""
+        if self._mean is None or self._variance is None:
+            self._mean = np.empty(self.shape, dtype=np.float32)
+            self._variance = np.empty(self.shape, dtype=np.float32)
+            self._fresh_s = None
+        if self._fresh_s is None or self._aged(self._fresh_s):
+            self.conduct(self.clock_s, all_devices(self.config.devices), (self._mean, self._variance))
+            self._fresh_s = self.clock_s.copy()
+        return self._mean, self._variance
+
+    def _aged(self, fresh_s: np.ndarray) -> bool:
+        """Whether the log age of the youngest cells has moved enough since the last refresh."""
+        if self.config.drift is None:
+            return False
+        pulsed = self._pulsed_s if self._pulsed_s is not None else np.zeros_like(fresh_s)
+        t_on = self.config.drift.t_on_s
+        before = np.maximum(fresh_s - pulsed, t_on)
+        now = np.maximum(self.clock_s - pulsed, t_on)
+        return bool((np.log(now / before) > LOG_AGE_STEP).any())
+
+    def mvm(self, x: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """Multiply inputs (group, batch, row) in [-1, 1] while programming, (tile, batch, column)."""
+        mean, variance = self.matrices()
+        driven = self.engine.quantise(x, F32(half_codes(self.config.dac.bits)))
+        y = self.engine.mvm(
+            driven,
+            group,
+            mean,
+            variance,
+            self.identity,
+            self.number,
+            self.columns(0),
+            self.full_scale_us,
+            self.half_codes(programming=True),
+        )
+        batch = x.shape[1]
+        self.number += batch
+        self._count("mvms", np.full(self.shape[0], batch))
+        return y
+
+    def read_rows(self, rows: np.ndarray, select: np.ndarray | None, fine: bool) -> np.ndarray:
+        """Drive single rows, (tile, len(rows), column); `select` as for the engine's drift."""
+        if select is None:
+            mean, variance = self.matrices()
+        else:
+            mean = np.empty(self.shape, dtype=np.float32)
+            variance = np.empty(self.shape, dtype=np.float32)
+            self.conduct(self.clock_s, select, (mean, variance))
+        fine = fine and self.config.adc.cell_lsb_us is not None
+        full_scale, half = self.full_scale_us, self.half_codes(programming=True)
+        if fine:
+            full_scale, half = self.cell_range()
+        y = self.engine.read_rows(
+            rows, mean, variance, self.identity, self.step, self.columns(int(fine)), full_scale, half
+        )
+        self.step += 1
+        self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))
+        return y
+
+    def _count(self, name: str, reads: np.ndarray) -> None:
+        self.counters[name] += reads
+        self.counters["adc_conversions"] += reads * self.extents[:, 1]
+        self.clock_s = self.clock_s + reads * self.config.circuit.t_mvm_s
+
+
+def all_devices(devices: int) -> np.ndarray:
+    """Return the selection of all of every cell's devices."""
+    return np.full((1, 1, 1), 2**devices - 1, dtype=np.uint8)

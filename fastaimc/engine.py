@@ -1,0 +1,166 @@
+"""What an engine is, and the choice of one by name.
+
+Two twins implement it: ``reference`` (NumPy, the specification, where each function is
+documented) and ``kernels`` (Numba).  Arrays are C-contiguous; conductances are float32 µS.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol, cast
+
+from fastaimc.errors import InputError, nearest
+from fastaimc.parameters import PulseParameters, StateParameters, StepParameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray
+
+MODULES = {"numba": "fastaimc.kernels", "reference": "fastaimc.reference"}
+INPUT_KINDS = {"uniform": 0, "gaussian": 1, "sign": 2, "hadamard": 3}
+
+
+class Engine(Protocol):
+    """The operations of a stack of crossbars and of the digital logic beside it."""
+
+    def columns(self, identity: Array, count: int, cell_range: int, stds: Array) -> Array:
+        """Gain, offset and non-linearity of every column's ADC, (tile, 4, column)."""
+
+    def quantise(self, x: Array, half_codes: np.float32) -> Array:
+        """Inputs as the DAC drives them, (group, batch, row)."""
+
+    def mvm(
+        self,
+        x: Array,
+        group: Array,
+        mean: Array,
+        variance: Array,
+        identity: Array,
+        number: int,
+        columns: Array,
+        full_scale: Array,
+        half_codes: np.float32,
+    ) -> Array:
+        """Products of inputs and crossbars as the ADCs report them, (tile, batch, column)."""
+
+    def read_rows(
+        self,
+        rows: Array,
+        mean: Array,
+        variance: Array,
+        identity: Array,
+        step: int,
+        columns: Array,
+        full_scale: Array,
+        half_codes: np.float32,
+    ) -> Array:
+        """Single rows as the ADCs report them, (tile, row, column)."""
+
+    def pulse(
+        self,
+        conductance: Array,
+        last_device: Array,
+        last_s: Array,
+        device: Array,
+        code: Array,
+        clock_s: Array,
+        step: int,
+        identity: Array,
+        parameters: PulseParameters,
+    ) -> Array:
+        """Melt-quench pulses in place; counts of SET and RESET, (tile, 2)."""
+
+    def write(
+        self,
+        conductance: Array,
+        last_device: Array,
+        last_s: Array,
+        device: Array,
+        value: Array,
+        clock_s: Array,
+        step: int,
+        identity: Array,
+        inverse_scale: np.float32,
+        coefficients: Array,
+    ) -> Array:
+        """Writes with published statistics in place; counts as for `pulse`."""
+
+    def drift(
+        self,
+        conductance: Array,
+        last_device: Array,
+        last_s: Array,
+        clock_s: Array,
+        select: Array,
+        identity: Array,
+        fits: Array,
+        parameters: StateParameters,
+        mean: Array,
+        variance: Array,
+    ) -> None:
+        """What the selected devices conduct now and its variance, into `mean`, `variance`."""
+
+    def inputs(self, kind: int, key: Array, step: int, batch: int, rows: int) -> Array:
+        """One batch of random inputs, (batch, row)."""
+
+    def gradient_pulses(
+        self,
+        x: Array,
+        group: Array,
+        y: Array,
+        targets: Array,
+        device: Array,
+        level: Array,
+        swing: Array,
+        aim: Array,
+        curve: Array,
+        scatter: Array,
+        parameters: StepParameters,
+        fire: Array,
+        code: Array,
+    ) -> Array:
+        """Pulses that follow from the gradient of one batch's MVM error; sums, (tile, 2)."""
+
+    def verify_pulses(
+        self,
+        reading: Array,
+        dark: Array,
+        targets: Array,
+        total: Array,
+        count: Array,
+        read_std: Array,
+        device: Array,
+        level: Array,
+        swing: Array,
+        aim: Array,
+        curve: Array,
+        scatter: Array,
+        parameters: StepParameters,
+        fire: Array,
+        code: Array,
+    ) -> Array:
+        """Pulses that follow from one more read of every cell; sums, (tile, 3)."""
+
+    def threads(self, n: int | None) -> AbstractContextManager[None]:
+        """Context in which calls run on `n` threads."""
+
+    def threading_info(self) -> dict[str, str | int]:
+        """What the last bits may depend on, for provenance."""
+
+
+def load(name: str) -> Engine:
+    """Return the engine called `name`: "numba" or "reference".
+
+    Raises
+    ------
+    InputError
+        For another name.
+    """
+    if name not in MODULES:
+        raise InputError(
+            f"engine must be one of {', '.join(map(repr, MODULES))}, got {name!r}"
+            f"{nearest(name, MODULES)}"
+        )
+    return cast(Engine, importlib.import_module(MODULES[name]))

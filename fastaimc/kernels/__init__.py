@@ -1,0 +1,23 @@
+"""The engine in Numba: no checks, no classes, never raises."""
+
+from fastaimc.kernels.converters import columns, quantise
+from fastaimc.kernels.crossbar import mvm, read_rows
+from fastaimc.kernels.gradient import gradient_pulses, verify_pulses
+from fastaimc.kernels.inputs import inputs
+from fastaimc.kernels.jit import threading_info, threads
+from fastaimc.kernels.pcm import drift, pulse, write
+
+__all__ = [
+    "columns",
+    "drift",
+    "gradient_pulses",
+    "inputs",
+    "mvm",
+    "pulse",
+    "quantise",
+    "read_rows",
+    "threading_info",
+    "threads",
+    "verify_pulses",
+    "write",
+]

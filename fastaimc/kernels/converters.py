@@ -1,0 +1,82 @@
+"""DAC and ADC."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastaimc.kernels.jit import parallel, prange, serial
+from fastaimc.kernels.philox import (
+    ADC_BOW,
+    ADC_GAIN,
+    ADC_OFFSET,
+    ADC_SHAPE,
+    counter3,
+    normal,
+    philox,
+)
+
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_SHAPE_NORM = np.float32(2.598076211353316)  # 3 sqrt(3) / 2 brings the largest v (1 - v²) to 1
+_INL_NORM = np.float32(0.81283633)  # brings the largest std of the non-linearity to 1
+
+
+@serial
+def columns(identity: np.ndarray, count: int, cell_range: int, stds: np.ndarray) -> np.ndarray:
+    """Return gain, offset, bow and shape; see `fastaimc.reference.converters.columns`."""
+    out = np.empty((identity.shape[0], 4, count), np.float32)
+    purposes = (ADC_GAIN, ADC_OFFSET, ADC_BOW, ADC_SHAPE)
+    for tile in range(identity.shape[0]):
+        for index in range(4):
+            std = stds[index] if index < 2 else _INL_NORM * stds[2]
+            c3 = counter3(purposes[index], 0, 0)
+            for quad in range((count + 3) // 4):
+                words = philox(
+                    np.uint32(quad),
+                    np.uint32(cell_range),
+                    identity[tile, 2],
+                    c3,
+                    identity[tile, 0],
+                    identity[tile, 1],
+                )
+                for word in range(min(4, count - 4 * quad)):
+                    out[tile, index, 4 * quad + word] = std * normal(words[word])
+    return out
+
+
+@parallel
+def quantise(x: np.ndarray, half_codes: np.float32) -> np.ndarray:
+    """Return inputs as the DAC drives them; see `fastaimc.reference.converters.quantise`."""
+    out = np.empty(x.shape, np.float32)
+    blocks, batch, rows = x.shape
+    for index in prange(blocks * batch):
+        source = x[index // batch, index % batch]
+        target = out[index // batch, index % batch]
+        for row in range(rows):
+            v = min(max(source[row], -_ONE), _ONE)
+            target[row] = np.rint(v * half_codes) / half_codes if half_codes > _ZERO else v
+    return out
+
+
+@serial
+def convert(
+    y: np.float32,
+    inverse: np.float32,
+    full_scale: np.float32,
+    half_codes: np.float32,
+    gain: np.float32,
+    offset: np.float32,
+    bow: np.float32,
+    shape: np.float32,
+) -> np.float32:
+    """What one column's ADC reports of a current; see `fastaimc.reference.converters.digitise`.
+
+    `inverse` is 1 / full_scale; `gain` includes the one.
+    """
+    v = y * inverse
+    inside = min(max(v, -_ONE), _ONE)
+    inl = (_ONE - inside * inside) * (bow + shape * _SHAPE_NORM * inside)
+    u = v * gain + offset + inl
+    if half_codes > _ZERO:
+        u = np.rint(min(max(u, -_ONE), _ONE) * half_codes) / half_codes
+    return u * full_scale

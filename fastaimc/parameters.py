@@ -1,0 +1,67 @@
+"""Flat numbers that an engine takes: what a config becomes before it reaches a kernel.
+
+Named tuples of float32 scalars, so that both twins and Numba read them alike.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+F32 = np.float32
+
+
+class FitParameters(NamedTuple):
+    """A published fit over the state x: logarithmic below `split`, cubic from it on."""
+
+    split: np.float32
+    slope: np.float32
+    offset: np.float32
+    low: np.float32
+    high: np.float32
+    c0: np.float32
+    c1: np.float32
+    c2: np.float32
+    c3: np.float32
+
+
+class PulseParameters(NamedTuple):
+    """Melt-quench device: curve, spreads over devices, scatter, and the pulse generator."""
+
+    log_g_set: np.float32
+    depth: np.float32
+    centre_ua: np.float32
+    width_ua: np.float32
+    g_set_spread: np.float32
+    centre_spread: np.float32
+    width_spread: np.float32
+    jitter_ua: np.float32
+    floor_us: np.float32
+    current_min_ua: np.float32
+    current_step_ua: np.float32
+    knee_ua: np.float32
+
+
+class StateParameters(NamedTuple):
+    """Drift and read noise of a device in the state x = g / g_scale, beside their three fits.
+
+    The fits (mean and standard deviation of nu, and Q) go as rows of a (3, 9) array, each a
+    `FitParameters`: Numba takes no tuple of tuples into a parallel loop.
+    """
+
+    inverse_scale: np.float32
+    noise_band: np.float32
+    inverse_t_ref: np.float32
+    t_on_s: np.float32
+
+
+class StepParameters(NamedTuple):
+    """How an estimated error becomes a pulse: threshold, step and its bound."""
+
+    margin: np.float32  # in standard deviations of a nominal pulse's scatter
+    kappa: np.float32  # in standard errors of the estimate
+    gain: np.float32  # part of the estimated error that a pulse corrects
+    max_step: np.float32  # largest change of the amplitude, in codes
+    steepest: np.float32  # largest |dG/dcode| of the nominal curve, µS
+    devices: np.float32  # of a cell; those of the second half subtract

@@ -1,0 +1,173 @@
+"""GDP: gradient descent on the MVM error (Büchel et al., IEDM 2022, arXiv:2305.16647)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastaimc.engine import INPUT_KINDS, Engine
+from fastaimc.errors import check_choice, check_integer, check_number
+from fastaimc.parameters import F32
+from fastaimc.programming.iterative import IterativeProgramming
+from fastaimc.programming.method import State
+from fastaimc.programming.plan import (
+    ALLOCATIONS,
+    Step,
+    check_schedule,
+    fire,
+    prepare,
+    wait_for,
+)
+from fastaimc.terminals import Terminals
+
+STARTS = ("single_shot", "ip", "reset")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradientDescentProgramming:
+    """Drive random inputs through the core and pulse down the gradient of the output error.
+
+    With E = core(X) - X @ targets, the gradient ``X.T @ E``, over the inputs' power, is an
+    unbiased estimate of each cell's error (Büchel et al., IEDM 2022; no public text gives the
+    parameters below, they are this project's own).  Cells whose estimate is below
+    ``max(margin * scatter, kappa * standard error)`` are left alone.  Only MVMs are read, in the
+    ADC's ordinary range.
+
+    Parameters
+    ----------
+    iterations, batch : int
+        Batches, and MVMs in each.
+    inputs : str
+        "uniform", "gaussian", "sign" (±1) or "hadamard" (orthogonal where the batch is the
+        number of rows, a power of two).
+    amplitude : float
+        Factor on the inputs, so that outputs of full-scale inputs do not saturate the ADC.
+    start_from : str
+        "single_shot": the analog devices are pulsed once with their nominal code; "ip": and
+        `start_rounds` of IP follow; "reset": they are left in RESET.
+    allocation : str
+        "two_device" (from the read-out SET values) or "max_fill".
+    step : Step
+        Threshold and step of a pulse; its gain decays to `gain_end` over the iterations.
+    affine_every : int
+        Re-fit gain and offset of each column, in digital, every so many iterations; 0: never.
+        The correction stays with the programmed matrix.
+    verify_delay, final_passes, final_delay
+        As for `IterativeProgramming`.
+
+    Raises
+    ------
+    ConfigError
+        For a value outside its range.
+    """
+
+    iterations: int = 25
+    batch: int = 256
+    inputs: str = "hadamard"
+    amplitude: float = 0.6
+    start_from: str = "single_shot"
+    start_rounds: int = 3
+    allocation: str = "two_device"
+    step: Step = Step(margin=1.0, kappa=1.0, gain=0.5, max_step=0.15)
+    gain_end: float = 0.3
+    affine_every: int = 0
+    verify_delay: float = 0.02
+    final_passes: int = 4
+    final_delay: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_integer("iterations", self.iterations, 1, 100_000)
+        check_integer("batch", self.batch, 1, 65_536)
+        check_choice("inputs", self.inputs, INPUT_KINDS)
+        check_number("amplitude", self.amplitude, above=0, most=1)
+        check_choice("start_from", self.start_from, STARTS)
+        check_integer("start_rounds", self.start_rounds, 1, 1000)
+        check_choice("allocation", self.allocation, ALLOCATIONS)
+        check_number("gain_end", self.gain_end, above=0, most=2)
+        check_integer("affine_every", self.affine_every, 0, 100_000)
+        check_schedule(self)
+
+    def start(self, terminals: Terminals, engine: Engine, key: np.ndarray) -> State:
+        """Allocate the devices and bring the analog ones into their start state."""
+        if self.start_from == "ip":
+            first = IterativeProgramming(
+                iterations=self.start_rounds, allocation=self.allocation, final_passes=0
+            )
+            state = first.start(terminals, engine, key)
+            for index in range(self.start_rounds):
+                first.iterate(terminals, engine, key, state, index)
+            for name in ("dark", "total", "count", "pooled"):
+                del state[name]
+        else:
+            state = prepare(
+                terminals, self.allocation, fine=False, shoot=self.start_from == "single_shot"
+            )
+        if self.affine_every:
+            tiles, _, columns = terminals.shape
+            state["scale"] = np.ones((tiles, columns), dtype=np.float32)
+            state["offset"] = np.zeros((tiles, columns), dtype=np.float32)
+        return state
+
+    def iterate(
+        self, terminals: Terminals, engine: Engine, key: np.ndarray, state: State, index: int
+    ) -> None:
+        """Measure one batch, and pulse the cells whose estimated error is beyond its threshold."""
+        wait_for(self, terminals, index)
+        x = engine.inputs(INPUT_KINDS[self.inputs], key, index, self.batch, terminals.shape[1])
+        x *= F32(self.amplitude)
+        y = terminals.mvm(x)
+        if self.affine_every:
+            if (index + 1) % self.affine_every == 0:
+                state["scale"], state["offset"] = fit_columns(y, x, terminals.targets)
+            y = y * state["scale"][:, None, :] + state["offset"][:, None, :]
+        part = index / max(self.iterations - 1, 1)
+        gain = self.step.gain * (self.gain_end / self.step.gain) ** part
+        sums = engine.gradient_pulses(
+            x[None],
+            np.zeros(terminals.shape[0], dtype=np.int32),
+            y,
+            terminals.targets,
+            state["device"],
+            state["level"],
+            state["swing"],
+            state["aim"],
+            *self.step.arguments(terminals, gain),
+            state["fire"],
+            state["code"],
+        )
+        norm = np.maximum(sums[:, 1], np.finfo(float).tiny)
+        state["batch_error"] = np.sqrt(sums[:, 0] / norm)
+        fire(terminals, state)
+
+
+def fit_columns(
+    y: np.ndarray, x: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and offset of every column that bring `y` nearest to its targets.
+
+    Parameters
+    ----------
+    y : ndarray
+        (tile, batch, column), float32, µS.
+    x : ndarray
+        (batch, row).
+    targets : ndarray
+        (tile, row, column), float32, µS.
+
+    Returns
+    -------
+    tuple of ndarray
+        Each (tile, column), float32; 1 and 0 for a column that never varies.
+    """
+    scale = np.ones((y.shape[0], y.shape[2]), dtype=np.float32)
+    offset = np.zeros_like(scale)
+    for tile in range(len(y)):
+        wanted = x @ targets[tile]
+        seen = y[tile] - y[tile].mean(axis=0)
+        power = (seen**2).sum(axis=0)
+        slope = (seen * wanted).sum(axis=0) / np.maximum(power, np.finfo(np.float32).tiny)
+        slope = np.where((power > 0) & (slope > 0), slope, 1.0)
+        scale[tile] = slope
+        offset[tile] = wanted.mean(axis=0) - slope * y[tile].mean(axis=0)
+    return scale, offset

@@ -1,0 +1,125 @@
+"""IP: iterative program-and-verify of unit cells (Papandreou et al., ISCAS 2011)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastaimc.engine import Engine
+from fastaimc.errors import check_choice, check_integer
+from fastaimc.programming.method import State
+from fastaimc.programming.plan import (
+    ALLOCATIONS,
+    NONE,
+    Step,
+    check_schedule,
+    dark_reading,
+    fire,
+    prepare,
+    wait_for,
+)
+from fastaimc.terminals import Terminals
+
+QUANTISATION = 12.0**-0.5  # standard deviation of a rounding, in steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IterativeProgramming:
+    """Read every cell, compare it with its target, pulse it, and again.
+
+    A cell is verified as a whole (g+ - g-, all its devices selected) by the mean of all reads
+    since its last pulse, less the column's dark reading, and left alone while the error is below
+    ``max(margin * scatter, kappa * standard error)``.
+
+    Parameters
+    ----------
+    iterations : int
+        Rounds; each reads every row once.
+    fine : bool
+        Read in the ADC's cell range, if it has one.
+    verify : str
+        "cell"; or "device", the textbook form: only the analog device is read and held to its
+        share, one read decides, and a device once within its margin is never looked at again.
+    allocation : str
+        "two_device" (from the read-out SET values) or "max_fill".
+    step : Step
+        Threshold and step of a pulse.
+    verify_delay, final_delay : float
+        Wait before each round, and before each of the `final_passes` last ones, in units of the
+        time from the end of programming to the evaluation: late reads see drift.
+
+    Raises
+    ------
+    ConfigError
+        For a value outside its range.
+    """
+
+    iterations: int = 25
+    fine: bool = False
+    verify: str = "cell"
+    allocation: str = "two_device"
+    step: Step = Step(margin=1.0, kappa=2.0, gain=0.8, max_step=0.15)
+    verify_delay: float = 0.02
+    final_passes: int = 4
+    final_delay: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_integer("iterations", self.iterations, 1, 100_000)
+        check_choice("verify", self.verify, ("cell", "device"))
+        check_choice("allocation", self.allocation, ALLOCATIONS)
+        check_schedule(self)
+
+    def start(self, terminals: Terminals, engine: Engine, key: np.ndarray) -> State:
+        """SET, read and allocate the devices; the analog one gets its first pulse."""
+        state = prepare(terminals, self.allocation, self.fine, shoot=True)
+        tiles = terminals.shape[0]
+        state["dark"] = dark_reading(terminals, self.fine)
+        state["total"] = np.zeros(terminals.shape, dtype=np.float32)
+        state["count"] = np.zeros(terminals.shape, dtype=np.uint8)
+        state["pooled"] = np.zeros((tiles, 2))
+        if self.verify == "device":
+            state["open"] = state["device"].copy()
+        return state
+
+    def iterate(
+        self, terminals: Terminals, engine: Engine, key: np.ndarray, state: State, index: int
+    ) -> None:
+        """Read every cell, and pulse those whose mean is beyond its threshold."""
+        wait_for(self, terminals, index)
+        rows = np.arange(terminals.shape[1])
+        textbook = self.verify == "device"
+        select, targets, device = None, terminals.targets, state["device"]
+        if textbook:
+            select = np.left_shift(np.uint8(1), np.minimum(device, 7), dtype=np.uint8)
+            targets, device = state["rest"], state["open"]
+            state["count"][...] = 0
+            state["total"][...] = 0
+        reading = terminals.read_rows(rows, select, self.fine)
+        sums = engine.verify_pulses(
+            reading,
+            state["dark"],
+            targets,
+            state["total"],
+            state["count"],
+            self._read_std(terminals, state["pooled"]),
+            device,
+            state["level"],
+            state["swing"],
+            state["aim"],
+            *self.step.arguments(terminals, self.step.gain),
+            state["fire"],
+            state["code"],
+        )
+        state["pooled"] += sums[:, :2]
+        if textbook:
+            state["open"][state["fire"] == NONE] = NONE
+        norm = np.square(targets, dtype=np.float64).sum(axis=(1, 2))
+        state["batch_error"] = np.sqrt(sums[:, 2] / np.maximum(norm, np.finfo(float).tiny))
+        fire(terminals, state)
+
+    def _read_std(self, terminals: Terminals, pooled: np.ndarray) -> np.ndarray:
+        """Return the standard deviation of one read as the reads so far show it, (tile,), µS."""
+        variance = pooled[:, 0] / np.maximum(pooled[:, 1], 1.0)
+        rounding = terminals.lsb_us(self.fine) * QUANTISATION
+        return np.maximum(np.sqrt(variance), rounding).astype(np.float32)

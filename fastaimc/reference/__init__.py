@@ -1,0 +1,36 @@
+"""The engine in NumPy: the specification of what ``kernels`` computes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastaimc.reference.converters import columns, quantise
+from fastaimc.reference.crossbar import mvm, read_rows
+from fastaimc.reference.gradient import gradient_pulses, verify_pulses
+from fastaimc.reference.inputs import inputs
+from fastaimc.reference.pcm import drift, pulse, write
+
+__all__ = [
+    "columns",
+    "drift",
+    "gradient_pulses",
+    "inputs",
+    "mvm",
+    "pulse",
+    "quantise",
+    "read_rows",
+    "threading_info",
+    "threads",
+    "verify_pulses",
+    "write",
+]
+
+
+@contextmanager
+def threads(n: int | None) -> Iterator[None]:
+    """Do nothing: NumPy's own threads serve; the twin of `fastaimc.kernels.threads`."""
+    yield
+
+
+def threading_info() -> dict[str, str | int]:
+    """Return that no threads of ours are in use."""
+    return {"threading_layer": "none", "threads": 1, "blas": "numpy"}

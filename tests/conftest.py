@@ -1,0 +1,46 @@
+"""Settings that all tests share."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+IN_CI = os.environ.get("CI") == "true"
+COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+
+# The first example of a kernel compiles it, and other programs may be busy: time is no property of
+# the code. Without the compiler an example takes thousands of times longer, so there are few.
+settings.register_profile(
+    "fastaimc",
+    deadline=None,
+    derandomize=IN_CI,
+    max_examples=50 if COMPILED else 8,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=not IN_CI,
+)
+settings.load_profile("fastaimc")
+
+
+def pytest_report_header() -> list[str]:
+    """Say which package is tested, and how."""
+    spec = importlib.util.find_spec("fastaimc")
+    where = "not found" if spec is None else str(spec.origin)
+    return [f"fastaimc: {where}", f"numba: {'compiled' if COMPILED else 'not compiled'}"]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Path of a file that is too large for the repository; without it the test is skipped."""
+
+    def path(name: str) -> Path:
+        file = SHARED / name
+        if not file.exists():
+            pytest.skip(f"needs ../shared/{name} beside the checkout")
+        return file
+
+    return path
