@@ -13,6 +13,7 @@ from fastaimc.engine import Engine
 from fastaimc.parameters import F32
 
 NONE = 255  # no device
+PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 on belong to users
 LOG_AGE_STEP = 0.01  # matrices are refreshed when a cell's log age has moved by more
 CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at least g_max times this
 
@@ -76,7 +77,7 @@ class Core:
     last_s: np.ndarray
     clock_s: np.ndarray
     step: int = 1  # 0 numbers what belongs to a device for life
-    number: int = 0
+    number: int = PROGRAMMING
     counters: dict[str, np.ndarray] = field(default_factory=dict)
     _mean: np.ndarray | None = None
     _variance: np.ndarray | None = None
@@ -86,7 +87,11 @@ class Core:
 
     @classmethod
     def blank(
-        cls, config: CoreConfig, engine: Engine, targets: np.ndarray, identity: np.ndarray,
+        cls,
+        config: CoreConfig,
+        engine: Engine,
+        targets: np.ndarray,
+        identity: np.ndarray,
         extents: np.ndarray,
     ) -> Core:
         """Return an unformed core (all devices at 0 µS) whose ADC ranges fit `targets`."""
@@ -104,6 +109,24 @@ class Core:
         )
         core.counters = {name: np.zeros(tiles) for name in COUNTERS}
         return core
+
+    def part(self, tiles: slice, rows: int, columns: int) -> Core:
+        """Return some of the tiles, cut to `rows` and `columns`, with arrays of their own."""
+        cut = (tiles, slice(rows), slice(columns))
+        return Core(
+            config=self.config,
+            engine=self.engine,
+            identity=self.identity[tiles].copy(),
+            extents=self.extents[tiles].copy(),
+            full_scale_us=self.full_scale_us[tiles].copy(),
+            conductance=np.ascontiguousarray(self.conductance[tiles, :, :rows, :columns]),
+            last_device=np.ascontiguousarray(self.last_device[cut]),
+            last_s=np.ascontiguousarray(self.last_s[cut]),
+            clock_s=self.clock_s[tiles].copy(),
+            step=self.step,
+            number=self.number,
+            counters={name: value[tiles].copy() for name, value in self.counters.items()},
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -198,7 +221,9 @@ class Core:
             self._variance = np.empty(self.shape, dtype=np.float32)
             self._fresh_s = None
         if self._fresh_s is None or self._aged(self._fresh_s):
-            self.conduct(self.clock_s, all_devices(self.config.devices), (self._mean, self._variance))
+            self.conduct(
+                self.clock_s, all_devices(self.config.devices), (self._mean, self._variance)
+            )
             self._fresh_s = self.clock_s.copy()
         return self._mean, self._variance
 
@@ -213,7 +238,7 @@ class Core:
         return bool((np.log(now / before) > LOG_AGE_STEP).any())
 
     def mvm(self, x: np.ndarray, group: np.ndarray) -> np.ndarray:
-        """Multiply inputs (group, batch, row) in [-1, 1] while programming, (tile, batch, column)."""
+        """Multiply inputs (group, batch, row) in [-1, 1]: (tile, batch, column), µS."""
         mean, variance = self.matrices()
         driven = self.engine.quantise(x, F32(half_codes(self.config.dac.bits)))
         y = self.engine.mvm(
@@ -245,7 +270,14 @@ class Core:
         if fine:
             full_scale, half = self.cell_range()
         y = self.engine.read_rows(
-            rows, mean, variance, self.identity, self.step, self.columns(int(fine)), full_scale, half
+            rows,
+            mean,
+            variance,
+            self.identity,
+            self.step,
+            self.columns(int(fine)),
+            full_scale,
+            half,
         )
         self.step += 1
         self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from collections.abc import Iterable
 
 
@@ -35,8 +36,9 @@ def check_number(
     most: float | None = None,
 ) -> None:
     """Raise `ConfigError` unless `value` is a finite number within the bounds."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ConfigError(f"{name} must be a number, got {value!r}")
+    value = float(value)
     if not math.isfinite(value):
         raise ConfigError(f"{name} must be finite, got {value!r}")
     if above is not None and not value > above:
@@ -49,9 +51,9 @@ def check_number(
 
 def check_integer(name: str, value: object, least: int, most: int) -> None:
     """Raise `ConfigError` unless `value` is an integer from `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ConfigError(f"{name} must be an integer, got {value!r}")
-    if not least <= value <= most:
+    if not least <= int(value) <= most:
         raise ConfigError(f"{name} must be from {least} to {most}, got {value}")
 
 
@@ -60,10 +62,18 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     choices = list(choices)
     if value not in choices:
         allowed = ", ".join(repr(choice) for choice in choices)
-        raise ConfigError(f"{name} must be one of {allowed}, got {value!r}{nearest(value, choices)}")
+        hint = nearest(value, choices)
+        raise ConfigError(f"{name} must be one of {allowed}, got {value!r}{hint}")
 
 
 def nearest(value: object, choices: Iterable[object]) -> str:
     """Return `` (did you mean 'x'?)`` for the choice most like `value`, or nothing."""
     close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def how_to_open(kind: object) -> str:
+    """Return ``: use ...`` for a file of that kind, or nothing if it is unknown."""
+    functions = {"matrix": "fastaimc.load(path)", "checkpoint": "fastaimc.resume(path)"}
+    found = functions.get(kind) if isinstance(kind, str) else None
+    return f": use {found}" if found else ""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastaimc.config import MeltQuench, ProgrammedState
+from fastaimc.config import CoreConfig, ProgrammedState
+from fastaimc.config.device import CODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +23,33 @@ class Nominal:
     scatter_us : ndarray
         Standard deviation of the conductance from pulse to pulse, with the rounding to a code,
         (256,), float32.
+    drift_exponent : ndarray
+        Mean exponent of the drift after each code, (256,), float64.
+    t_on_s : float
+        Age at which drift begins.
     """
 
     conductance_us: np.ndarray
     slope_us: np.ndarray
     scatter_us: np.ndarray
+    drift_exponent: np.ndarray
+    t_on_s: float
 
     @classmethod
-    def of(cls, device: MeltQuench | ProgrammedState) -> Nominal:
-        """Return the curve of a kind of device; of one that is only written, an empty one.
+    def of(cls, config: CoreConfig) -> Nominal:
+        """Return what is known of a core's kind of device; of one only written, nothing.
 
         Examples
         --------
-        >>> curve = Nominal.of(MeltQuench())
+        >>> curve = Nominal.of(CoreConfig())
         >>> float(curve.conductance_us[0].round(1)), int(curve.code(np.float32(7.0)))
-        (14.0, 45)
+        (14.0, 50)
         """
-        if isinstance(device, ProgrammedState):
+        p, drift = config.device, config.drift
+        t_on_s = drift.t_on_s if drift else 1.0
+        if isinstance(p, ProgrammedState):
             empty = np.zeros(0, dtype=np.float32)
-            return cls(empty, empty, empty)
-        p = device
+            return cls(empty, empty, empty, empty, t_on_s)
         currents = p.currents_ua()
         s = 1 / (1 + np.exp(-(currents - p.centre_ua) / p.width_ua))
         g = p.g_set_us * 10 ** (-p.decades * s)
@@ -52,7 +60,18 @@ class Nominal:
             conductance_us=g.astype(np.float32),
             slope_us=(slope * p.current_step_ua).astype(np.float32),
             scatter_us=scatter.astype(np.float32),
+            drift_exponent=drift.mean(g / config.state_scale_us) if drift else np.zeros(CODES),
+            t_on_s=t_on_s,
         )
+
+    def fading(self, age_s: float, until_s: float) -> np.ndarray:
+        """Return how much more each code's device conducts at an age than `until_s` later.
+
+        ``((age + until) / age) ** nu`` with the mean exponent, (256,), float32.
+        """
+        age_s = max(age_s, self.t_on_s)
+        gain = ((age_s + until_s) / age_s) ** self.drift_exponent
+        return np.asarray(gain, dtype=np.float32)
 
     @property
     def set_us(self) -> float:
@@ -61,6 +80,7 @@ class Nominal:
 
     def code(self, conductance_us: np.ndarray) -> np.ndarray:
         """Return the code that nominally reaches a conductance, as a float; clipped to 0...255."""
-        return np.interp(
+        codes: np.ndarray = np.interp(
             conductance_us, self.conductance_us[::-1].astype(np.float64), np.arange(255.0, -1, -1)
         )
+        return codes

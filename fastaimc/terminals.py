@@ -30,7 +30,7 @@ class Terminals:
         self.shape = core.shape
         self.devices = core.config.devices
         self.targets = targets
-        self.nominal = Nominal.of(core.config.device)
+        self.nominal = Nominal.of(core.config)
         self.t_eval_s = core.config.t_eval_s
 
     def lsb_us(self, fine: bool) -> np.ndarray:

@@ -181,7 +181,7 @@ print(json.dumps(seen))
 
 
 def test_blas_is_limited_under_a_limit_of_another_thread() -> None:
-    """threadpoolctl 3.7 and newer obey the first thread that sets a limit, and no other."""
+    """threadpoolctl 3.8 obeys the first thread that sets a limit and no other."""
     before, inside, outside, after = program(
         """
 seen = [blas()]

@@ -39,6 +39,8 @@ class CoreConfig:
         None switches either off.
     state_scale_us
         Conductance at which the state x of drift and read noise is 1.
+    weight_quantile
+        Quantile of a column's |weights| that becomes g_max; what is larger is clipped and counted.
     compensation
         "global": one scale per tile, fitted on calibration inputs at the time of evaluation, and
         applied in digital; "none".
@@ -55,6 +57,7 @@ class CoreConfig:
     columns: int = 256  # HERMES
     devices_per_polarity: int = 2  # HERMES
     g_max_us: float = 20.0  # HERMES: two devices of up to 10 µS
+    weight_quantile: float = 1.0  # assumption: the largest, nothing is clipped
     device: MeltQuench | ProgrammedState = field(default_factory=MeltQuench)
     drift: Drift | None = field(default_factory=Drift)
     read_noise: ReadNoise | None = field(default_factory=ReadNoise)
@@ -70,6 +73,7 @@ class CoreConfig:
         check_integer("columns", self.columns, 1, MAX_SIZE)
         check_integer("devices_per_polarity", self.devices_per_polarity, 1, 4)
         check_number("g_max_us", self.g_max_us, above=0)
+        check_number("weight_quantile", self.weight_quantile, above=0, most=1)
         check_number("state_scale_us", self.state_scale_us, above=0)
         check_number("t_eval_s", self.t_eval_s, least=0)
         check_choice("compensation", self.compensation, ("global", "none"))

@@ -42,6 +42,13 @@ class StateFit:
         for value in self.cubic:
             check_number("fit.cubic", value)
 
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the fit at states x, clamped to [0.001, 1]."""
+        x = np.clip(x, 1e-3, 1.0)
+        logarithmic = np.clip(self.slope * np.log(x) + self.offset, self.low, self.high)
+        cubic = np.polynomial.polynomial.polyval(x, self.cubic)
+        return np.asarray(np.where(x < self.split, logarithmic, cubic))
+
     def parameters(self) -> FitParameters:
         """Return the fit as the engines take it."""
         head = (self.split, self.slope, self.offset, self.low, self.high)
@@ -125,7 +132,9 @@ class ProgrammedState:
     def __post_init__(self) -> None:
         check_number("device.g_scale_us", self.g_scale_us, above=0)
         if not isinstance(self.std_us, tuple) or not 1 <= len(self.std_us) <= 5:
-            raise ConfigError(f"device.std_us must be a tuple of 1 to 5 numbers, got {self.std_us!r}")
+            raise ConfigError(
+                f"device.std_us must be a tuple of 1 to 5 numbers, got {self.std_us!r}"
+            )
         for value in self.std_us:
             check_number("device.std_us", value)
 

@@ -31,7 +31,7 @@ def to_json(config: CoreConfig) -> str:
     >>> from_json(to_json(presets.hermes())) == presets.hermes()
     True
     """
-    return json.dumps({"schema": SCHEMA, "config": _encode(config)}, indent=2)
+    return json.dumps({"schema": SCHEMA, "config": _encode(config)}, indent=2, default=_plain)
 
 
 def from_json(text: str) -> CoreConfig:
@@ -95,6 +95,11 @@ def _replace(root: CoreConfig, node: Any, path: str, parts: list[str], value: An
     if len(parts) > 1:
         value = _replace(root, getattr(node, parts[0]), path, parts[1:], value)
     return dataclasses.replace(node, **{parts[0]: value})
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as Python's own number."""
+    return value.item()
 
 
 def _encode(value: Any) -> Any:

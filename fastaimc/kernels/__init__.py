@@ -2,10 +2,11 @@
 
 from fastaimc.kernels.converters import columns, quantise
 from fastaimc.kernels.crossbar import mvm, read_rows
-from fastaimc.kernels.gradient import gradient_pulses, verify_pulses
+from fastaimc.kernels.gradient import gradient_pulses
 from fastaimc.kernels.inputs import inputs
 from fastaimc.kernels.jit import threading_info, threads
 from fastaimc.kernels.pcm import drift, pulse, write
+from fastaimc.kernels.verify import verify_pulses
 
 __all__ = [
     "columns",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.jit import parallel, prange, serial
+from fastaimc.kernels.jit import inlined, parallel, prange, serial
 from fastaimc.kernels.philox import (
     ADC_BOW,
     ADC_GAIN,
@@ -58,7 +58,7 @@ def quantise(x: np.ndarray, half_codes: np.float32) -> np.ndarray:
     return out
 
 
-@serial
+@inlined
 def convert(
     y: np.float32,
     inverse: np.float32,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.jit import parallel, prange, serial
+from fastaimc.kernels.jit import inlined, parallel, prange, serial
 from fastaimc.kernels.philox import (
     INPUTS,
     PERMUTATION,
@@ -33,7 +33,7 @@ def order(batch: int, rows: int) -> int:
     return size
 
 
-@serial
+@inlined
 def _value(kind: int, word: np.uint32) -> np.float32:
     if kind == UNIFORM:
         return _TWO * uniform(word) - _ONE
@@ -54,7 +54,7 @@ def _vector(
             out[4 * quad + word] = _value(kind, words[word])
 
 
-@serial
+@inlined
 def _odd_bits(value: int) -> bool:
     parity = value ^ (value >> 32)
     for shift in (16, 8, 4, 2, 1):
@@ -73,7 +73,7 @@ def _hadamard_vector(
     line = (vector * (np.int64(words[0]) | 1) + np.int64(words[1])) & (size - 1)
     for row in range(out.shape[0]):
         column = (row * (np.int64(words[2]) | 1) + np.int64(words[3])) & (size - 1)
-        out[row] = -signs[row] if _odd_bits(line & column) else signs[row]
+        out[row] = -signs[row] if _odd_bits(int(line & column)) else signs[row]
 
 
 @parallel

@@ -212,7 +212,7 @@ class _OneBlasThread:
 
     @staticmethod
     def _disown() -> None:
-        """Let this thread set the limit: threadpoolctl 3.7+ ignores all but the first setter."""
+        """Let this thread set the limit: threadpoolctl 3.8 ignores all but the first setter."""
         from threadpoolctl import OpenBLASController
 
         disown = getattr(OpenBLASController, "clear_controlling_thread", None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels import elementary
-from fastaimc.kernels.jit import parallel, prange, serial
+from fastaimc.kernels.jit import inlined, parallel, prange, serial
 from fastaimc.kernels.philox import (
     CENTRE_SPREAD,
     DRIFT,
@@ -29,7 +29,7 @@ _ONE = np.float32(1.0)
 _SMALLEST_STATE = np.float32(1e-3)
 
 
-@serial
+@inlined
 def _device_normal(
     identity: np.ndarray, row: int, column: int, step: int, purpose: np.uint32, device: int
 ) -> np.float32:
@@ -64,12 +64,12 @@ def _row_normals(
         out[3, column] = normal(w3)
 
 
-@serial
+@inlined
 def _unpack(f: np.ndarray) -> FitParameters:
     return FitParameters(f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8])
 
 
-@serial
+@inlined
 def _fit(p: FitParameters, x: np.float32, log_x: np.float32) -> np.float32:
     logarithmic = p.slope * log_x + p.offset
     logarithmic = logarithmic if logarithmic > p.low else p.low
@@ -78,7 +78,7 @@ def _fit(p: FitParameters, x: np.float32, log_x: np.float32) -> np.float32:
     return logarithmic if x < p.split else cubic
 
 
-@serial
+@inlined
 def melt_quench(
     current: np.float32,
     z_set: np.float32,
@@ -238,13 +238,13 @@ def write(
     return counts.sum(axis=1)
 
 
-@serial
+@inlined
 def _log_age(age: np.float32, p: StateParameters) -> np.float32:
     age = age if age > p.t_on_s else p.t_on_s
     return elementary.log(age * p.inverse_t_ref)
 
 
-@serial
+@inlined
 def _drift_device(
     conductance: np.ndarray,
     log_age: np.ndarray,

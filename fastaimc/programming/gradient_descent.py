@@ -24,6 +24,9 @@ from fastaimc.terminals import Terminals
 STARTS = ("single_shot", "ip", "reset")
 
 
+DEFAULT_STEP = Step(margin=1.0, margin_end=1.0, kappa=1.0, gain=0.5, gain_end=0.3, max_step=0.15)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientDescentProgramming:
     """Drive random inputs through the core and pulse down the gradient of the output error.
@@ -49,7 +52,7 @@ class GradientDescentProgramming:
     allocation : str
         "two_device" (from the read-out SET values) or "max_fill".
     step : Step
-        Threshold and step of a pulse; its gain decays to `gain_end` over the iterations.
+        Threshold and step of a pulse.
     affine_every : int
         Re-fit gain and offset of each column, in digital, every so many iterations; 0: never.
         The correction stays with the programmed matrix.
@@ -69,8 +72,7 @@ class GradientDescentProgramming:
     start_from: str = "single_shot"
     start_rounds: int = 3
     allocation: str = "two_device"
-    step: Step = Step(margin=1.0, kappa=1.0, gain=0.5, max_step=0.15)
-    gain_end: float = 0.3
+    step: Step = DEFAULT_STEP
     affine_every: int = 0
     verify_delay: float = 0.02
     final_passes: int = 4
@@ -84,7 +86,6 @@ class GradientDescentProgramming:
         check_choice("start_from", self.start_from, STARTS)
         check_integer("start_rounds", self.start_rounds, 1, 1000)
         check_choice("allocation", self.allocation, ALLOCATIONS)
-        check_number("gain_end", self.gain_end, above=0, most=2)
         check_integer("affine_every", self.affine_every, 0, 100_000)
         check_schedule(self)
 
@@ -92,7 +93,10 @@ class GradientDescentProgramming:
         """Allocate the devices and bring the analog ones into their start state."""
         if self.start_from == "ip":
             first = IterativeProgramming(
-                iterations=self.start_rounds, allocation=self.allocation, final_passes=0
+                iterations=self.start_rounds,
+                allocation=self.allocation,
+                verify_delay=self.verify_delay,
+                final_passes=0,
             )
             state = first.start(terminals, engine, key)
             for index in range(self.start_rounds):
@@ -101,7 +105,11 @@ class GradientDescentProgramming:
                 del state[name]
         else:
             state = prepare(
-                terminals, self.allocation, fine=False, shoot=self.start_from == "single_shot"
+                terminals,
+                self.allocation,
+                fine=False,
+                settle=self.verify_delay,
+                shoot=self.start_from == "single_shot",
             )
         if self.affine_every:
             tiles, _, columns = terminals.shape
@@ -113,26 +121,25 @@ class GradientDescentProgramming:
         self, terminals: Terminals, engine: Engine, key: np.ndarray, state: State, index: int
     ) -> None:
         """Measure one batch, and pulse the cells whose estimated error is beyond its threshold."""
-        wait_for(self, terminals, index)
+        targets = wait_for(self, terminals, state, index)
         x = engine.inputs(INPUT_KINDS[self.inputs], key, index, self.batch, terminals.shape[1])
         x *= F32(self.amplitude)
         y = terminals.mvm(x)
         if self.affine_every:
             if (index + 1) % self.affine_every == 0:
-                state["scale"], state["offset"] = fit_columns(y, x, terminals.targets)
+                state["scale"], state["offset"] = fit_columns(y, x, targets)
             y = y * state["scale"][:, None, :] + state["offset"][:, None, :]
-        part = index / max(self.iterations - 1, 1)
-        gain = self.step.gain * (self.gain_end / self.step.gain) ** part
         sums = engine.gradient_pulses(
             x[None],
             np.zeros(terminals.shape[0], dtype=np.int32),
             y,
-            terminals.targets,
+            targets,
             state["device"],
+            state["filled"],
             state["level"],
             state["swing"],
             state["aim"],
-            *self.step.arguments(terminals, gain),
+            *self.step.arguments(terminals, index, self.iterations),
             state["fire"],
             state["code"],
         )
@@ -141,9 +148,7 @@ class GradientDescentProgramming:
         fire(terminals, state)
 
 
-def fit_columns(
-    y: np.ndarray, x: np.ndarray, targets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def fit_columns(y: np.ndarray, x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return scale and offset of every column that bring `y` nearest to its targets.
 
     Parameters

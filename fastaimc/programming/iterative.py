@@ -24,6 +24,9 @@ from fastaimc.terminals import Terminals
 QUANTISATION = 12.0**-0.5  # standard deviation of a rounding, in steps
 
 
+DEFAULT_STEP = Step(margin=1.0, margin_end=1.0, kappa=2.0, gain=0.8, gain_end=0.8, max_step=0.15)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IterativeProgramming:
     """Read every cell, compare it with its target, pulse it, and again.
@@ -59,7 +62,7 @@ class IterativeProgramming:
     fine: bool = False
     verify: str = "cell"
     allocation: str = "two_device"
-    step: Step = Step(margin=1.0, kappa=2.0, gain=0.8, max_step=0.15)
+    step: Step = DEFAULT_STEP
     verify_delay: float = 0.02
     final_passes: int = 4
     final_delay: float = 0.1
@@ -72,7 +75,7 @@ class IterativeProgramming:
 
     def start(self, terminals: Terminals, engine: Engine, key: np.ndarray) -> State:
         """SET, read and allocate the devices; the analog one gets its first pulse."""
-        state = prepare(terminals, self.allocation, self.fine, shoot=True)
+        state = prepare(terminals, self.allocation, self.fine, settle=self.verify_delay, shoot=True)
         tiles = terminals.shape[0]
         state["dark"] = dark_reading(terminals, self.fine)
         state["total"] = np.zeros(terminals.shape, dtype=np.float32)
@@ -80,16 +83,17 @@ class IterativeProgramming:
         state["pooled"] = np.zeros((tiles, 2))
         if self.verify == "device":
             state["open"] = state["device"].copy()
+            state["filled"][...] = NONE  # each device has its own share and keeps it
         return state
 
     def iterate(
         self, terminals: Terminals, engine: Engine, key: np.ndarray, state: State, index: int
     ) -> None:
         """Read every cell, and pulse those whose mean is beyond its threshold."""
-        wait_for(self, terminals, index)
+        targets = wait_for(self, terminals, state, index)
         rows = np.arange(terminals.shape[1])
         textbook = self.verify == "device"
-        select, targets, device = None, terminals.targets, state["device"]
+        select, device = None, state["device"]
         if textbook:
             select = np.left_shift(np.uint8(1), np.minimum(device, 7), dtype=np.uint8)
             targets, device = state["rest"], state["open"]
@@ -104,10 +108,11 @@ class IterativeProgramming:
             state["count"],
             self._read_std(terminals, state["pooled"]),
             device,
+            state["filled"],
             state["level"],
             state["swing"],
             state["aim"],
-            *self.step.arguments(terminals, self.step.gain),
+            *self.step.arguments(terminals, index, self.iterations),
             state["fire"],
             state["code"],
         )
@@ -122,4 +127,4 @@ class IterativeProgramming:
         """Return the standard deviation of one read as the reads so far show it, (tile,), µS."""
         variance = pooled[:, 0] / np.maximum(pooled[:, 1], 1.0)
         rounding = terminals.lsb_us(self.fine) * QUANTISATION
-        return np.maximum(np.sqrt(variance), rounding).astype(np.float32)
+        return np.asarray(np.maximum(np.sqrt(variance), rounding), dtype=np.float32)

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 
 from fastaimc.reference.converters import columns, quantise
 from fastaimc.reference.crossbar import mvm, read_rows
-from fastaimc.reference.gradient import gradient_pulses, verify_pulses
+from fastaimc.reference.gradient import gradient_pulses
 from fastaimc.reference.inputs import inputs
 from fastaimc.reference.pcm import drift, pulse, write
+from fastaimc.reference.verify import verify_pulses
 
 __all__ = [
     "columns",

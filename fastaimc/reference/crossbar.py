@@ -69,9 +69,7 @@ def mvm(
         y = inputs @ mean[tile]
         std = np.sqrt(inputs**2 @ variance[tile])
         for b in range(batch):
-            y[b] += std[b] * output_normals(
-                width, identity[tile], 0, number + b, philox.MVM_NOISE
-            )
+            y[b] += std[b] * output_normals(width, identity[tile], 0, number + b, philox.MVM_NOISE)
         out[tile] = digitise(y, columns[tile], full_scale[tile], half_codes)
     return out
 

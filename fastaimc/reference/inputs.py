@@ -59,14 +59,14 @@ def inputs(kind: int, key: np.ndarray, step: int, batch: int, rows: int) -> np.n
         column = (np.arange(rows, dtype=np.int64) * (c | 1) + d) % size
         parity = np.bitwise_count(line[:, None] & column[None, :]) & 1
         return ((1.0 - 2.0 * parity) * signs).astype(np.float32)
-    words = draw(vector, philox.INPUTS)
+    drawn = draw(vector, philox.INPUTS)
     if kind == SIGN:
-        return _signs(words)
+        return _signs(drawn)
     if kind == GAUSSIAN:
-        z = philox.normal(words).astype(np.float64) * GAUSSIAN_STD
+        z = philox.normal(drawn).astype(np.float64) * GAUSSIAN_STD
         return np.clip(z, -1, 1).astype(np.float32)
-    return (2 * philox.uniform(words).astype(np.float64) - 1).astype(np.float32)
+    return (2 * philox.uniform(drawn).astype(np.float64) - 1).astype(np.float32)
 
 
-def _signs(words: np.ndarray) -> np.ndarray:
-    return np.where(words >> np.uint32(31), -1, 1).astype(np.float32)
+def _signs(drawn: np.ndarray) -> np.ndarray:
+    return np.where(drawn >> np.uint32(31), -1, 1).astype(np.float32)

@@ -1,0 +1,223 @@
+"""`program`: weights onto cores, by a method; and `resume`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastaimc import checkpoint as checkpoints
+from fastaimc import engine as engines
+from fastaimc.config import CoreConfig, presets
+from fastaimc.cost import cost_of
+from fastaimc.errors import ConfigError, InputError, check_integer, check_number
+from fastaimc.job import Job, Layer, method_key, observer, stack_layers
+from fastaimc.mapping import check_weights, to_tiles
+from fastaimc.matrix import AnalogMatrix, Programmed
+from fastaimc.programming import Method, check_method, to_dict
+from fastaimc.programming.loop import RECORDED, Hooks, Run, run
+from fastaimc.progress import Progress, reporter
+from fastaimc.provenance import provenance
+
+Path = str | os.PathLike[str]
+Result = AnalogMatrix | dict[str, AnalogMatrix]
+
+
+def program(
+    weights: object,
+    config: CoreConfig | None = None,
+    method: Method | None = None,
+    *,
+    seed: int = 0,
+    input_range: float | Mapping[str, float] = 1.0,
+    engine: str = "numba",
+    threads: int | None = None,
+    progress: Progress = None,
+    checkpoint: Path | None = None,
+    record_every: int = 0,
+) -> Any:
+    """Program weights onto AIMC cores and return them as a matrix that can be multiplied by.
+
+    Parameters
+    ----------
+    weights : array_like or mapping of str to array_like
+        (out, in), real and finite; a mapping's matrices are programmed as one parallel stack.
+    config : CoreConfig, optional
+        What the cores are made of; None: `presets.hermes()`.
+    method : Method, optional
+        None: `DirectWrite` for a device given by its statistics, else
+        `GradientDescentProgramming`.
+    seed, input_range, engine
+        Of devices, noise and method; the |x| at the DAC's full scale (by name for a mapping);
+        "numba", or "reference" for the specification in NumPy.
+    threads, progress, checkpoint
+        Threads of the kernels (no result depends on it); True for a bar, or ``f(done, total,
+        text)``; a file for the state, saved on Ctrl-C and every minute, for `resume`.
+    record_every : int
+        Iterations between observations of mvm_error and weight_error for `history`; 0: none.
+
+    Returns
+    -------
+    AnalogMatrix or dict of AnalogMatrix
+        As `weights`, at the config's `t_eval_s` after programming.
+
+    Raises
+    ------
+    InputError, ConfigError
+        For an argument that cannot be programmed.
+
+    Examples
+    --------
+    >>> import numpy as np, fastaimc as fa
+    >>> fa.program(np.eye(4), fa.presets.hermes(), seed=1).mvm(np.ones(4)).shape
+    (4,)
+    """
+    config = presets.hermes() if config is None else config
+    method = _check(config, method, seed, threads, record_every)
+    backend = engines.load(engine)
+    layers, blocks = _layers(weights, config, input_range)
+    core, targets = stack_layers(layers, blocks, config, backend, seed)
+    run_of = Run(core=core, targets=targets, method=method, key=method_key(seed))
+    job = Job(layers, run_of, seed, engine)
+    if checkpoint is not None:
+        checkpoints.check_target(checkpoint)
+    return _finish(job, backend, threads, progress, checkpoint, record_every)
+
+
+def resume(
+    path: Path,
+    *,
+    threads: int | None = None,
+    progress: Progress = None,
+    checkpoint: Path | None = None,
+) -> Any:
+    """Go on with a program that was interrupted, bitwise as if it had not been.
+
+    Parameters
+    ----------
+    path : path
+        What `program` saved.
+    threads, progress
+        As for `program`.
+    checkpoint : path, optional
+        Where to save next; None: `path` again.
+
+    Returns
+    -------
+    AnalogMatrix or dict of AnalogMatrix
+        As `program` would have returned.
+
+    Raises
+    ------
+    StorageError
+        For a file that is no checkpoint of this version or an older one.
+    """
+    if threads is not None:
+        check_integer("threads", threads, 1, 65536)
+    job, backend, record_every = checkpoints.load(path)
+    return _finish(job, backend, threads, progress, checkpoint or path, record_every)
+
+
+def _check(
+    config: object, method: Method | None, seed: int, threads: int | None, record_every: int
+) -> Method:
+    """Raise for a bad argument; return the method to use."""
+    if not isinstance(config, CoreConfig):
+        raise ConfigError(f"config must be a CoreConfig, got {type(config).__name__}")
+    check_integer("seed", seed, 0, 2**63 - 1)
+    check_integer("record_every", record_every, 0, 10**9)
+    if threads is not None:
+        check_integer("threads", threads, 1, 65536)
+    return check_method(method, config)
+
+
+def _layers(
+    weights: object, config: CoreConfig, input_range: float | Mapping[str, float]
+) -> tuple[list[Layer], list[np.ndarray]]:
+    """Check the weights and cut them into tiles."""
+    named = weights.items() if isinstance(weights, Mapping) else [(None, weights)]
+    layers, blocks = [], []
+    for name, matrix in named:
+        if name is not None and not isinstance(name, str):
+            raise InputError(f"weights must have names of type str, got {name!r}")
+        label = "weights" if name is None else f"weights[{name!r}]"
+        mapping, targets = to_tiles(check_weights(label, matrix), config)
+        full_scale: object = input_range
+        if isinstance(input_range, Mapping):
+            if name is None or name not in input_range:
+                raise InputError(
+                    f"input_range must have an entry for each layer, none for {name!r}"
+                )
+            full_scale = input_range[name]
+        try:
+            check_number("input_range", full_scale, above=0)
+        except ConfigError as error:
+            raise InputError(str(error)) from None
+        layers.append(Layer(name, mapping, float(full_scale)))  # type: ignore[arg-type]
+        blocks.append(targets)
+    if not layers:
+        raise InputError("weights must hold at least one matrix, got an empty mapping")
+    return layers, blocks
+
+
+def _finish(
+    job: Job, backend: Any, threads: int | None, progress: Progress, path: Path | None, every: int
+) -> Any:
+    """Run a job to its end and return its matrices."""
+    with backend.threads(threads), reporter(progress) as report:
+        hooks = Hooks(
+            progress=report,
+            save=None if path is None else lambda: checkpoints.save(path, job, every),
+            observe=observer(job.run, backend) if every else None,
+            record_every=max(every, 1),
+        )
+        run(job.run, backend, hooks)
+    matrices = _matrices(job, backend, threads)
+    if job.layers[0].name is None:
+        return matrices[0]
+    return {str(layer.name): matrix for layer, matrix in zip(job.layers, matrices, strict=True)}
+
+
+def _matrices(job: Job, backend: Any, threads: int | None) -> list[AnalogMatrix]:
+    """Cut the finished stack into its layers."""
+    core, state = job.run.core, job.run.state
+    tiles, _, columns = core.shape
+    scale = state.get("scale", np.ones((tiles, columns), dtype=np.float32))
+    offset = state.get("offset", np.zeros((tiles, columns), dtype=np.float32))
+    where = provenance(core.config, to_dict(job.run.method), job.seed, job.engine_name, backend)
+    out, low = [], 0
+    for layer in job.layers:
+        part = slice(low, low + layer.mapping.tiles)
+        low = part.stop
+        rows, width = layer.mapping.extents.max(axis=0)
+        piece = core.part(part, int(rows), int(width))
+        programmed = Programmed(
+            core=piece,
+            mapping=layer.mapping,
+            targets=np.ascontiguousarray(job.run.targets[part, :rows, :width]),
+            scale=np.ascontiguousarray(scale[part, :width]),
+            offset=np.ascontiguousarray(offset[part, :width]),
+            input_range=layer.input_range,
+            cost=cost_of(piece.counters, piece.clock_s, piece.extents, core.config),
+            history=_history(job.run.records, part),
+            provenance=where | ({} if layer.name is None else {"layer": layer.name}),
+        )
+        out.append(AnalogMatrix(programmed, core.config.t_eval_s, threads))
+    return out
+
+
+def _history(records: dict[str, list[np.ndarray]], part: slice) -> dict[str, np.ndarray]:
+    """Return one layer's history: sums of counts, root mean squares of errors, slowest clock."""
+    count = len(records["pulses"])
+    history = {"iteration": np.arange(1, count + 1)}
+    for name in RECORDED:
+        values = np.array(records[name]).reshape(count, -1 if count else part.stop)[:, part]
+        if name.endswith("error"):
+            history[name] = np.sqrt(np.mean(values**2, axis=1))
+        elif name == "latency_s":
+            history[name] = values.max(axis=1)
+        else:
+            history[name] = values.sum(axis=1)
+    return history

@@ -1,0 +1,71 @@
+"""What programming cost: operations counted, and the energy and latency that follow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from fastaimc.config import CoreConfig
+
+FULL_CORE = 256 * 256  # cells to which the circuit's energy of an MVM refers
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cost of programming a matrix, all its tiles together.
+
+    Attributes
+    ----------
+    pulses_set, pulses_reset : int
+        Pulses below and above the knee of the programming curve.
+    mvms, row_reads, adc_conversions : int
+        Reads of whole cores, of single rows, and codes converted.
+    mvm_equivalents : int
+        ``mvms + row_reads``: either gives one code per column.
+    energy_j : float
+        Pulses, and reads by their share of a 256×256 core: rows for the crossbar's half of an
+        MVM's energy, columns for the converters' (assumption: half each).
+    latency_s, wait_s : float
+        Time of the slowest tile, as tiles work side by side, and the part of it spent waiting.
+    """
+
+    pulses_set: int
+    pulses_reset: int
+    mvms: int
+    row_reads: int
+    adc_conversions: int
+    mvm_equivalents: int
+    energy_j: float
+    latency_s: float
+    wait_s: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def cost_of(
+    counters: dict[str, np.ndarray], clock_s: np.ndarray, extents: np.ndarray, config: CoreConfig
+) -> Cost:
+    """Return the cost that a core's counters (tile,) and clocks (tile,) add up to."""
+    circuit = config.circuit
+    cells = extents.prod(axis=1)
+    columns = extents[:, 1]
+    mvm_j = circuit.energy_mvm_j * 0.5 * (cells / FULL_CORE + columns / 256)
+    row_j = circuit.energy_mvm_j * 0.5 * (columns / FULL_CORE + columns / 256)
+    energy = (
+        counters["mvms"] * mvm_j
+        + counters["row_reads"] * row_j
+        + counters["pulses_set"] * circuit.energy_set_j
+        + counters["pulses_reset"] * circuit.energy_reset_j
+    )
+    total = {name: int(counters[name].sum()) for name in counters if name != "wait_s"}
+    slowest = int(np.argmax(clock_s))
+    return Cost(
+        **total,
+        mvm_equivalents=total["mvms"] + total["row_reads"],
+        energy_j=float(energy.sum()),
+        latency_s=float(clock_s[slowest]),
+        wait_s=float(counters["wait_s"][slowest]),
+    )

@@ -1,0 +1,180 @@
+"""Programmed matrices as files, and what they share with checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from collections.abc import Mapping as Dictionary
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastaimc import engine as engines
+from fastaimc import storage
+from fastaimc.config import CoreConfig, from_json
+from fastaimc.core import COUNTERS, Core
+from fastaimc.cost import Cost
+from fastaimc.engine import Engine
+from fastaimc.errors import FastAIMCError, StorageError
+from fastaimc.mapping import Mapping
+from fastaimc.matrix import AnalogMatrix, Programmed
+from fastaimc.programming.loop import RECORDED
+
+Path = str | os.PathLike[str]
+Arrays = dict[str, np.ndarray]
+KIND = "matrix"
+
+
+def save(path: Path, matrix: AnalogMatrix) -> None:
+    """Write a programmed matrix: one uncompressed ``.npz`` of arrays and a ``meta.json``.
+
+    The file is written beside its place and renamed; the matrix keeps its clock and its counter.
+
+    Raises
+    ------
+    InputError, StorageError
+        For something that is no `AnalogMatrix`, or a file that cannot be written.
+    """
+    if not isinstance(matrix, AnalogMatrix):
+        raise StorageError(f"matrix must be an AnalogMatrix, got {type(matrix).__name__}")
+    programmed = matrix.programmed
+    arrays = core_arrays(programmed.core) | mapping_arrays("mapping", programmed.mapping)
+    arrays |= {name: getattr(programmed, name) for name in ("targets", "scale", "offset")}
+    arrays |= {f"history.{name}": value for name, value in matrix.history.items()}
+    meta = {
+        "core": core_meta(programmed.core),
+        "mapping": mapping_meta(programmed.mapping),
+        "input_range": programmed.input_range,
+        "time_s": matrix.time_s,
+        "number": matrix.number,
+        "saturated": matrix.saturated,
+        "cost": programmed.cost.as_dict(),
+        "provenance": programmed.provenance,
+    }
+    storage.write(path, KIND, arrays, meta)
+
+
+def load(path: Path, *, engine: str | None = None, threads: int | None = None) -> AnalogMatrix:
+    """Read what `save` wrote.
+
+    Parameters
+    ----------
+    engine : str, optional
+        None: the one that programmed it.
+    threads : int, optional
+        Threads of its products.
+
+    Raises
+    ------
+    StorageError
+        For a file that is missing, truncated, foreign, lying, or of a newer fastaimc.
+    """
+    arrays, meta = storage.read(path, KIND)
+    with described(path):
+        provenance = meta["provenance"]
+        config = from_json(json.dumps(provenance["config"]))
+        backend = engines.load(engine or provenance["engine"])
+        core = core_from(arrays, meta["core"], config, backend, path)
+        tiles, rows, columns = core.shape
+        mapping = mapping_from("mapping", arrays, meta["mapping"], path)
+        count = len(arrays["history.pulses"])
+        programmed = Programmed(
+            core=core,
+            mapping=mapping,
+            targets=storage.require(arrays, "targets", core.shape, np.float32, path),
+            scale=storage.require(arrays, "scale", (tiles, columns), np.float32, path),
+            offset=storage.require(arrays, "offset", (tiles, columns), np.float32, path),
+            input_range=float(meta["input_range"]),
+            cost=Cost(**meta["cost"]),
+            history={
+                "iteration": storage.require(arrays, "history.iteration", (count,), np.int64, path)
+            }
+            | {
+                name: storage.require(arrays, f"history.{name}", (count,), np.float64, path)
+                for name in RECORDED
+            },
+            provenance=provenance,
+        )
+        if mapping.tiles != tiles or (mapping.extents > (rows, columns)).any():
+            raise StorageError(f"{path!r} must map its weights onto its {tiles} tiles")
+        matrix = AnalogMatrix(programmed, float(meta["time_s"]), threads)
+        matrix.number, matrix.saturated = int(meta["number"]), int(meta["saturated"])
+        return matrix
+
+
+@contextmanager
+def described(path: Path) -> Iterator[None]:
+    """Turn what a well-formed file with impossible contents raises into a `StorageError`."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (FastAIMCError, LookupError, TypeError, ValueError, AttributeError) as error:
+        text = f"no {error}" if isinstance(error, KeyError) else str(error)
+        name = os.fspath(path)
+        raise StorageError(f"{name!r} must hold what fastaimc wrote, got: {text}") from error
+
+
+def core_arrays(core: Core) -> Arrays:
+    """Return a core's state as arrays."""
+    names = ("conductance", "last_device", "last_s", "clock_s", "identity", "extents")
+    arrays = {name: getattr(core, name) for name in (*names, "full_scale_us")}
+    return arrays | {f"counters.{name}": core.counters[name] for name in COUNTERS}
+
+
+def core_meta(core: Core) -> dict[str, Any]:
+    """Return a core's counters of noise."""
+    return {"step": core.step, "number": core.number}
+
+
+def core_from(
+    arrays: Arrays, meta: Dictionary[str, Any], config: CoreConfig, engine: Engine, path: Path
+) -> Core:
+    """Return the core that `core_arrays` and `core_meta` describe."""
+
+    def need(name: str, shape: tuple[int | None, ...], dtype: Any) -> np.ndarray:
+        return storage.require(arrays, name, shape, dtype, path)
+
+    conductance = need("conductance", (None, config.devices, None, None), np.float32)
+    tiles, _, rows, columns = conductance.shape
+    core = Core(
+        config=config,
+        engine=engine,
+        identity=need("identity", (tiles, 3), np.uint32),
+        extents=need("extents", (tiles, 2), np.int64),
+        full_scale_us=need("full_scale_us", (tiles,), np.float32),
+        conductance=conductance,
+        last_device=need("last_device", (tiles, rows, columns), np.uint8),
+        last_s=need("last_s", (tiles, rows, columns), np.float32),
+        clock_s=need("clock_s", (tiles,), np.float64),
+        step=int(meta["step"]),
+        number=int(meta["number"]),
+    )
+    core.counters = {name: need(f"counters.{name}", (tiles,), np.float64) for name in COUNTERS}
+    return core
+
+
+def mapping_arrays(prefix: str, mapping: Mapping) -> Arrays:
+    """Return a mapping's arrays."""
+    names = ("row_edges", "column_edges", "scale")
+    return {f"{prefix}.{name}": getattr(mapping, name) for name in names}
+
+
+def mapping_meta(mapping: Mapping) -> dict[str, Any]:
+    """Return the rest of a mapping."""
+    return {"shape": list(mapping.shape), "clipped": mapping.clipped}
+
+
+def mapping_from(prefix: str, arrays: Arrays, meta: Dictionary[str, Any], path: Path) -> Mapping:
+    """Return the mapping that `mapping_arrays` and `mapping_meta` describe."""
+    rows, columns = meta["shape"]
+    edges = {}
+    for name, length in (("row_edges", columns), ("column_edges", rows)):
+        array = storage.require(arrays, f"{prefix}.{name}", (None,), np.int64, path)
+        if len(array) < 2 or array[0] != 0 or array[-1] != length or (np.diff(array) < 1).any():
+            raise StorageError(f"{os.fspath(path)!r} must cut its weights from 0 to {length}")
+        edges[name] = array
+    scale = storage.require(arrays, f"{prefix}.scale", (rows,), np.float64, path)
+    return Mapping(shape=(rows, columns), scale=scale, clipped=int(meta["clipped"]), **edges)

@@ -1,0 +1,157 @@
+"""Weights to conductances, a matrix to tiles, and back.
+
+The only module that knows both orders: weights are (out, in), crossbars (row = in, column = out).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastaimc.config import CoreConfig
+from fastaimc.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """How one matrix lies on its tiles; tile ``i * column_blocks + j`` holds block (i, j).
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (out, in).
+    row_edges, column_edges : ndarray
+        Where the inputs and the outputs are cut, (blocks + 1,), int64.
+    scale : ndarray
+        Weight per µS of each output, (out,), float64; 0 for an output without weights.
+    clipped : int
+        Weights beyond the quantile that became g_max.
+    """
+
+    shape: tuple[int, int]
+    row_edges: np.ndarray
+    column_edges: np.ndarray
+    scale: np.ndarray
+    clipped: int
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Tiles along the inputs and along the outputs."""
+        return len(self.row_edges) - 1, len(self.column_edges) - 1
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return self.blocks[0] * self.blocks[1]
+
+    @property
+    def extents(self) -> np.ndarray:
+        """Rows and columns in use of every tile, (tile, 2), int64."""
+        rows, columns = np.diff(self.row_edges), np.diff(self.column_edges)
+        return np.stack([np.repeat(rows, len(columns)), np.tile(columns, len(rows))], axis=1)
+
+    def spans(self, tile: int) -> tuple[slice, slice]:
+        """Return the inputs and the outputs of a tile."""
+        i, j = divmod(tile, self.blocks[1])
+        return (
+            slice(int(self.row_edges[i]), int(self.row_edges[i + 1])),
+            slice(int(self.column_edges[j]), int(self.column_edges[j + 1])),
+        )
+
+
+def check_weights(name: str, weights: object) -> np.ndarray:
+    """Return `weights` as a float array (out, in), or raise `InputError`.
+
+    Integers are taken as they are; float64 is kept until it has been scaled.
+    """
+    array = np.asarray(weights)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name} must be real numbers, got an array of {array.dtype}")
+    if array.ndim != 2:
+        raise InputError(f"{name} must be 2-D (out_features, in_features), got shape {array.shape}")
+    if array.size == 0:
+        raise InputError(f"{name} must not be empty, got shape {array.shape}")
+    array = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False)
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(index) for index in np.argwhere(bad)[0])
+        raise InputError(
+            f"{name} must be finite, got {int(bad.sum())} NaN or inf, the first at {first}"
+        )
+    if np.abs(array).max() > np.finfo(np.float32).max:
+        raise InputError(
+            f"{name} must fit into float32, got |weight| up to {np.abs(array).max():g}"
+        )
+    return array
+
+
+def _edges(length: int, most: int) -> np.ndarray:
+    """Cut `length` into the fewest parts of at most `most`, as even as possible."""
+    parts = -(-length // most)
+    return np.linspace(0, length, parts + 1).round().astype(np.int64)
+
+
+def to_tiles(weights: np.ndarray, config: CoreConfig) -> tuple[Mapping, np.ndarray]:
+    """Return the mapping of a checked matrix and its targets.
+
+    Per output, the largest |weight| (or the quantile of the config) becomes g_max.
+
+    Returns
+    -------
+    tuple
+        The mapping, and the conductances the cells are to hold, (tile, row, column), float32, µS:
+        every tile as large as the largest, zero beyond its extent.
+    """
+    magnitude = np.abs(weights)
+    if config.weight_quantile < 1:
+        largest = np.quantile(magnitude, config.weight_quantile, axis=1)
+    else:
+        largest = magnitude.max(axis=1).astype(np.float64)
+    clipped = int((magnitude > largest[:, None]).sum())
+    scale = largest.astype(np.float64) / config.g_max_us
+    mapping = Mapping(
+        shape=(weights.shape[0], weights.shape[1]),
+        row_edges=_edges(weights.shape[1], config.rows),
+        column_edges=_edges(weights.shape[0], config.columns),
+        scale=scale,
+        clipped=clipped,
+    )
+    size = mapping.extents.max(axis=0)
+    targets = np.zeros((mapping.tiles, size[0], size[1]), dtype=np.float32)
+    for tile in range(mapping.tiles):
+        inputs, outputs = mapping.spans(tile)
+        unit = np.where(largest[outputs] > 0, largest[outputs], 1.0)[:, None]
+        block = np.clip(weights[outputs, inputs] / unit, -1, 1) * config.g_max_us
+        targets[tile, : block.shape[1], : block.shape[0]] = block.T
+    return mapping, targets
+
+
+def from_tiles(mapping: Mapping, conductances: np.ndarray) -> np.ndarray:
+    """Return the weights that conductances (tile, row, column) stand for, (out, in), float32."""
+    out = np.zeros(mapping.shape, dtype=np.float32)
+    for tile in range(mapping.tiles):
+        inputs, outputs = mapping.spans(tile)
+        rows, columns = mapping.extents[tile]
+        block = conductances[tile, :rows, :columns].T
+        out[outputs, inputs] = block * mapping.scale[outputs][:, None]
+    return out
+
+
+def split_inputs(mapping: Mapping, x: np.ndarray, rows: int) -> np.ndarray:
+    """Return each block's inputs, (block, batch, row), float32, zero beyond its extent."""
+    blocks = mapping.blocks[0]
+    out = np.zeros((blocks, len(x), rows), dtype=np.float32)
+    for block in range(blocks):
+        low, high = mapping.row_edges[block], mapping.row_edges[block + 1]
+        out[block, :, : high - low] = x[:, low:high]
+    return out
+
+
+def join_outputs(mapping: Mapping, y: np.ndarray) -> np.ndarray:
+    """Return outputs (batch, out), float32, in weights, of tiles' outputs (tile, batch, column)."""
+    out = np.zeros((y.shape[1], mapping.shape[0]), dtype=np.float32)
+    for tile in range(mapping.tiles):
+        _, outputs = mapping.spans(tile)
+        out[:, outputs] += y[tile, :, : outputs.stop - outputs.start]
+    return out * mapping.scale.astype(np.float32)

@@ -1,0 +1,346 @@
+"""AnalogMatrix: a programmed matrix as a user holds it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastaimc.config import CoreConfig
+from fastaimc.config.circuit import half_codes
+from fastaimc.core import Core, all_devices
+from fastaimc.cost import Cost
+from fastaimc.errors import InputError, check_number
+from fastaimc.mapping import Mapping, from_tiles, join_outputs, split_inputs
+from fastaimc.parameters import F32
+
+# Streams of noise beside the user's vectors 0, 1, ...: each has numbers of its own.
+CALIBRATION = 1 << 45
+METRICS = 1 << 46
+CALIBRATION_VECTORS = 128  # assumption: of the global compensation
+CALIBRATION_KEY = np.array([0x0CA1, 0x1B8A], dtype=np.uint32)  # inputs that a chip has stored
+WORK_PER_CALL = 2**33  # multiply-adds of a compiled call: far below a second
+
+
+@dataclass(frozen=True, slots=True)
+class Programmed:
+    """What programming leaves behind.
+
+    Attributes
+    ----------
+    core : Core
+        The tiles of this matrix, no longer pulsed.
+    mapping : Mapping
+        How the matrix lies on them.
+    targets : ndarray
+        (tile, row, column), float32, µS.
+    scale, offset : ndarray
+        Digital correction of each column, (tile, column), float32.
+    cost, history, provenance
+        See `AnalogMatrix`.
+    """
+
+    core: Core
+    mapping: Mapping
+    targets: np.ndarray
+    scale: np.ndarray
+    offset: np.ndarray
+    input_range: float
+    cost: Cost
+    history: dict[str, np.ndarray]
+    provenance: dict[str, Any]
+
+
+class AnalogMatrix:
+    """A matrix (out, in) held by programmed AIMC cores, at a time since its programming.
+
+    Made by `fastaimc.program`, `fastaimc.load` and `at`.
+
+    Attributes
+    ----------
+    history : dict of ndarray
+        Per recorded iteration: iteration, batch_error, pulses, mvms, row_reads, latency_s,
+        mvm_error and weight_error (the last two NaN where nobody looked).
+    cost : Cost
+        Of programming alone.
+    provenance : dict
+        Versions, CPU, threading, config, method, seed and stream version.
+    saturated : int
+        Inputs so far that were beyond the input range.
+    """
+
+    __array_ufunc__ = None  # NumPy must not take `x @ matrix` apart into an array of objects
+
+    def __init__(
+        self,
+        programmed: Programmed,
+        time_s: float,
+        threads: int | None = None,
+        conductances: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        self._programmed = programmed
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._number = 0
+        self.saturated = 0
+        self._set_time(time_s, conductances)
+
+    # -- what it is ----------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out, in)."""
+        return self._programmed.mapping.shape
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+        return 2
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """float32."""
+        return np.dtype(np.float32)
+
+    @property
+    def config(self) -> CoreConfig:
+        """Configuration of its cores."""
+        return self._programmed.core.config
+
+    @property
+    def input_range(self) -> float:
+        """The |x| that is the DAC's full scale."""
+        return self._programmed.input_range
+
+    @property
+    def time_s(self) -> float:
+        """Time since the end of programming."""
+        return self._time_s
+
+    @property
+    def cost(self) -> Cost:
+        """Cost of programming."""
+        return self._programmed.cost
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """What was recorded while programming."""
+        return self._programmed.history
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the result comes from."""
+        return self._programmed.provenance
+
+    @property
+    def clipped(self) -> int:
+        """Weights that the mapping clipped."""
+        return self._programmed.mapping.clipped
+
+    def __repr__(self) -> str:
+        method = self.provenance.get("method", {}).get("kind", "?")
+        return (
+            f"AnalogMatrix(shape={self.shape}, tiles={self._programmed.mapping.tiles}, "
+            f"method={method}, time_s={self.time_s:g})"
+        )
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def at(self, time_s: float) -> AnalogMatrix:
+        """Return the same cells at an absolute time since the end of programming."""
+        other = AnalogMatrix(self._programmed, time_s, self._threads)
+        other.number, other.saturated = self._number, self.saturated
+        return other
+
+    def advance(self, seconds: float) -> None:
+        """Move this matrix's clock."""
+        check_number("seconds", seconds, least=0)
+        self._set_time(self._time_s + seconds)
+
+    def copy(self) -> AnalogMatrix:
+        """Return an equal matrix with a counter and a clock of its own."""
+        return self.at(self._time_s)
+
+    def _set_time(
+        self, time_s: float, conductances: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        check_number("time_s", time_s, least=0)
+        core = self._programmed.core
+        self._time_s = float(time_s)
+        with core.engine.threads(self._threads):
+            if conductances is None:
+                conductances = (np.empty(core.shape, np.float32), np.empty(core.shape, np.float32))
+                clock = core.clock_s + self._time_s
+                core.conduct(clock, all_devices(core.config.devices), conductances)
+            self._mean, self._variance = conductances
+            self._compensation = self._compensate()
+
+    def _compensate(self) -> np.ndarray:
+        """Return the scale of every tile that fits its calibration outputs, (tile,), float32."""
+        core, targets = self._programmed.core, self._programmed.targets
+        scale = np.ones(core.shape[0], dtype=np.float32)
+        if self.config.compensation == "none":
+            return scale
+        x = core.engine.inputs(0, CALIBRATION_KEY, 0, CALIBRATION_VECTORS, core.shape[1])
+        y = self._tiles(x[None], np.zeros(core.shape[0], dtype=np.int32), CALIBRATION)
+        for tile in range(core.shape[0]):
+            columns = int(core.extents[tile, 1])
+            wanted = (x @ targets[tile, :, :columns]).astype(np.float64)
+            seen = y[tile, :, :columns]
+            power = float(np.vdot(seen, seen))
+            fit = float(np.vdot(wanted, seen)) / power if power > 0 else 1.0
+            scale[tile] = fit if fit > 0 else 1.0
+        return scale
+
+    # -- products ------------------------------------------------------------------------------
+
+    def mvm(self, x: object, *, draw: int | None = None) -> np.ndarray:
+        """Multiply inputs by the matrix, with all non-idealities.
+
+        Parameters
+        ----------
+        x : array_like
+            (..., in), real.  What is beyond `input_range` saturates and is counted.
+        draw : int, optional
+            Number of the first vector in the stream of noise; the matrix's own counter then stays
+            where it is.
+
+        Returns
+        -------
+        ndarray
+            (..., out), float32.
+
+        Raises
+        ------
+        InputError
+            For inputs of the wrong kind or width, or with NaN.
+        """
+        array = self._check_inputs(x)
+        vectors = array.reshape(-1, self.shape[1])
+        if draw is None:
+            with self._lock:
+                number = self._number
+                self._number += len(vectors)
+                self.saturated += int((np.abs(vectors) > self.input_range).sum())
+        else:
+            number = self._check_draw(draw, len(vectors))
+        y = self.evaluate(vectors, number)
+        return y.reshape(*array.shape[:-1], self.shape[0])
+
+    def __matmul__(self, x: object) -> np.ndarray:
+        array = np.asarray(x)
+        if array.ndim not in (1, 2):
+            raise InputError(f"x must be (in,) or (in, batch) for matrix @ x, got {array.shape}")
+        return self.mvm(array.T).T
+
+    def weights(self) -> np.ndarray:
+        """Return what the cells hold now, (out, in), in units of the weights."""
+        return from_tiles(self._programmed.mapping, self._mean)
+
+    def target_weights(self) -> np.ndarray:
+        """Return what the cells were to hold, (out, in)."""
+        return from_tiles(self._programmed.mapping, self._programmed.targets)
+
+    def _check_inputs(self, x: object) -> np.ndarray:
+        array = np.asarray(x)
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"x must be real numbers, got an array of {array.dtype}")
+        if array.ndim == 0 or array.shape[-1] != self.shape[1]:
+            raise InputError(f"x must be (..., {self.shape[1]}), got shape {array.shape}")
+        array = array.astype(np.float32, copy=False)
+        if np.isnan(array).any():
+            raise InputError(f"x must not hold NaN, got {int(np.isnan(array).sum())}")
+        return array
+
+    @staticmethod
+    def _check_draw(draw: object, count: int) -> int:
+        if isinstance(draw, bool) or not isinstance(draw, int | np.integer):
+            raise InputError(f"draw must be an integer, got {draw!r}")
+        if not 0 <= draw <= CALIBRATION - count:
+            raise InputError(f"draw must be from 0 to {CALIBRATION - count}, got {draw}")
+        return int(draw)
+
+    def evaluate(self, vectors: np.ndarray, number: int) -> np.ndarray:
+        """Return outputs (batch, out) of checked float32 vectors (batch, in).
+
+        `number` is that of the first vector in the whole stream of noise; nothing is counted.
+        The work goes in calls of bounded length.
+        """
+        programmed = self._programmed
+        core, mapping = programmed.core, programmed.mapping
+        group = np.repeat(np.arange(mapping.blocks[0], dtype=np.int32), mapping.blocks[1])
+        step = max(1, WORK_PER_CALL // self._mean.size)
+        out = np.empty((len(vectors), self.shape[0]), dtype=np.float32)
+        with core.engine.threads(self._threads):
+            for low in range(0, len(vectors), step):
+                part = vectors[low : low + step] / F32(self.input_range)
+                x = split_inputs(mapping, part, core.shape[1])
+                y = self._tiles(x, group, number + low)
+                y *= self._compensation[:, None, None]
+                out[low : low + step] = join_outputs(mapping, y)
+        out *= F32(self.input_range)
+        return out
+
+    def _tiles(self, x: np.ndarray, group: np.ndarray, number: int) -> np.ndarray:
+        """Return what every tile reports, with its column correction, (tile, batch, column)."""
+        core = self._programmed.core
+        y = core.engine.mvm(
+            core.engine.quantise(x, F32(half_codes(self.config.dac.bits))),
+            group,
+            self._mean,
+            self._variance,
+            core.identity,
+            number,
+            core.columns(0),
+            core.full_scale_us,
+            core.half_codes(programming=False),
+        )
+        y *= self._programmed.scale[:, None, :]
+        y += self._programmed.offset[:, None, :]
+        return y
+
+    # -- for metrics and files -----------------------------------------------------------------
+
+    @property
+    def programmed(self) -> Programmed:
+        """What programming left behind."""
+        return self._programmed
+
+    @property
+    def core(self) -> Core:
+        """The tiles."""
+        return self._programmed.core
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What the cells were to hold, (tile, row, column), µS."""
+        return self._programmed.targets
+
+    @property
+    def number(self) -> int:
+        """Number of the next vector in the stream of noise."""
+        return self._number
+
+    @number.setter
+    def number(self, value: int) -> None:
+        self._number = value
+
+    def with_conductances(self, mean: np.ndarray, variance: np.ndarray) -> AnalogMatrix:
+        """Return a matrix in the same periphery whose cells are as given, nothing corrected."""
+        plain = replace(
+            self._programmed,
+            scale=np.ones_like(self._programmed.scale),
+            offset=np.zeros_like(self._programmed.offset),
+        )
+        return AnalogMatrix(plain, self._time_s, self._threads, (mean, variance))
+
+    # -- in memory -----------------------------------------------------------------------------
+
+    def __copy__(self) -> AnalogMatrix:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Dictionary[int, Any]) -> AnalogMatrix:
+        return self.copy()  # what programming left is never changed, so it can be shared

@@ -1,0 +1,175 @@
+"""MVM error and weight error of a programmed matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastaimc.config import CoreConfig, MeltQuench
+from fastaimc.core import all_devices
+from fastaimc.errors import check_choice, check_integer
+from fastaimc.matrix import METRICS, AnalogMatrix
+
+INPUTS = ("uniform", "sparse", "relu")
+
+
+@dataclass(frozen=True, slots=True)
+class MVMError:
+    """Relative error of the outputs, mean over inputs of ``||y~ - y|| / ||y||``.
+
+    Attributes
+    ----------
+    total : float
+        Of the outputs as they are.
+    residual : float
+        After a least-squares affine fit of every output, on separate inputs.
+    linear : float
+        ``sqrt(total² - residual²)``: what the fit removes (Le Gallo et al., 2023, Fig. 2d).
+    exact : float
+        Total of a core whose cells hold the targets.
+    floor : float
+        Residual of that core: read noise, quantisation, non-linearity.
+    """
+
+    total: float
+    linear: float
+    residual: float
+    exact: float
+    floor: float
+
+
+def draw_inputs(
+    kind: str, samples: int, width: int, input_range: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return test inputs (samples, width), float32.
+
+    "uniform" in ±input_range; "sparse": half of them zero (the protocol of aihwkit's HERMES
+    notebook); "relu": positive halves of Gaussian inputs of a third of the range.
+    """
+    if kind == "relu":
+        x = np.clip(rng.standard_normal((samples, width)) / 3, 0, 1)
+    else:
+        x = rng.uniform(-1, 1, (samples, width))
+        if kind == "sparse":
+            x *= rng.random((samples, width)) < 0.5
+    return np.asarray(x * input_range, dtype=np.float32)
+
+
+def relative_error(y: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the mean over vectors of ``||y - wanted|| / ||wanted||``; 0 where both are zero."""
+    error = np.linalg.norm(y - wanted, axis=1)
+    norm = np.linalg.norm(wanted, axis=1)
+    kept = norm > 0
+    if not kept.any():
+        return 0.0 if not error.any() else float("inf")
+    return float((error[kept] / norm[kept]).mean())
+
+
+def fit_affine(y: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and offset of every output that bring `y` nearest to `wanted`."""
+    centred = y - y.mean(axis=0)
+    power = (centred**2).sum(axis=0)
+    product = (centred * (wanted - wanted.mean(axis=0))).sum(axis=0)
+    scale = np.divide(product, power, out=np.ones_like(power), where=power > 0)
+    return scale, wanted.mean(axis=0) - scale * y.mean(axis=0)
+
+
+def mvm_error(
+    matrix: AnalogMatrix, samples: int = 1000, seed: int = 1, inputs: str = "uniform"
+) -> MVMError:
+    """Measure the MVM error of a matrix on inputs it was not programmed with.
+
+    Neither counter nor clock of the matrix moves.
+
+    Parameters
+    ----------
+    samples : int
+        Test vectors; the affine fit takes as many others.
+    seed : int
+        Of the inputs and the noise.
+    inputs : str
+        "uniform", "sparse" or "relu".
+
+    Raises
+    ------
+    ConfigError
+        For another kind of inputs or an impossible number.
+
+    Examples
+    --------
+    >>> import numpy as np, fastaimc as fa
+    >>> weights = np.random.default_rng(0).standard_normal((8, 16))
+    >>> matrix = fa.program(weights, fa.presets.ideal(), engine="reference")
+    >>> fa.mvm_error(matrix, samples=100).total < 1e-6
+    True
+    """
+    check_integer("samples", samples, 2, 10**7)
+    check_integer("seed", seed, 0, 2**32 - 1)
+    check_choice("inputs", inputs, INPUTS)
+    rng = np.random.default_rng(seed)
+    width = matrix.shape[1]
+    fit_x = draw_inputs(inputs, samples, width, matrix.input_range, rng)
+    test_x = draw_inputs(inputs, samples, width, matrix.input_range, rng)
+    weights = matrix.target_weights().T.astype(np.float64)
+    fit_wanted, wanted = fit_x @ weights, test_x @ weights
+    first = METRICS + (seed << 12) * 2
+
+    def measure(subject: AnalogMatrix) -> tuple[float, float]:
+        fit_y = subject.evaluate(fit_x, first).astype(np.float64)
+        y = subject.evaluate(test_x, first + samples).astype(np.float64)
+        scale, offset = fit_affine(fit_y, fit_wanted)
+        return relative_error(y, wanted), relative_error(y * scale + offset, wanted)
+
+    total, residual = measure(matrix)
+    exact, floor = measure(matrix.with_conductances(*exact_conductances(matrix)))
+    linear = float(np.sqrt(max(total**2 - residual**2, 0.0)))
+    return MVMError(total=total, linear=linear, residual=residual, exact=exact, floor=floor)
+
+
+def weight_error(matrix: AnalogMatrix) -> float:
+    """Return ``||W~ - W|| / ||W||`` of what the cells hold now, without any compensation."""
+    wanted = matrix.target_weights()
+    norm = float(np.linalg.norm(wanted))
+    error = float(np.linalg.norm(matrix.weights() - wanted))
+    return error / norm if norm > 0 else error
+
+
+def split_exact(targets: np.ndarray, config: CoreConfig) -> np.ndarray:
+    """Return devices that add up to the targets: SET ones first, the last one the rest.
+
+    (tile, device, row, column), float32, µS.
+    """
+    half = config.devices_per_polarity
+    device = config.device
+    most = device.g_set_us if isinstance(device, MeltQuench) else float("inf")
+    tiles, rows, columns = targets.shape
+    out = np.zeros((tiles, config.devices, rows, columns), dtype=np.float32)
+    for polarity, sign in ((0, 1), (half, -1)):
+        rest = np.maximum(sign * targets, 0)
+        for index in range(half):
+            part = rest if index == half - 1 else np.minimum(rest, np.float32(most))
+            out[:, polarity + index] = part
+            rest = rest - part
+    return out
+
+
+def exact_conductances(matrix: AnalogMatrix) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance of a core whose cells hold the targets now."""
+    core, targets = matrix.core, matrix.targets
+    mean = np.empty(core.shape, dtype=np.float32)
+    variance = np.empty(core.shape, dtype=np.float32)
+    config = core.config
+    core.engine.drift(
+        split_exact(targets, config),
+        core.last_device,
+        core.last_s,
+        core.clock_s,
+        all_devices(config.devices),
+        core.identity,
+        np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32),
+        config.state_parameters(),
+        mean,
+        variance,
+    )
+    return targets, variance

@@ -1,0 +1,92 @@
+"""Programming methods: one a file, over one loop, on nothing but `Terminals`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fastaimc.config import CoreConfig, ProgrammedState
+from fastaimc.errors import ConfigError, nearest
+from fastaimc.programming.direct import DirectWrite
+from fastaimc.programming.gradient_descent import GradientDescentProgramming
+from fastaimc.programming.iterative import IterativeProgramming
+from fastaimc.programming.method import Method, State
+from fastaimc.programming.plan import Step
+
+__all__ = [
+    "DirectWrite",
+    "GradientDescentProgramming",
+    "IterativeProgramming",
+    "Method",
+    "State",
+    "Step",
+    "check_method",
+    "from_dict",
+    "to_dict",
+]
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (DirectWrite, GradientDescentProgramming, IterativeProgramming)
+}
+
+
+def check_method(method: Method | None, config: CoreConfig) -> Method:
+    """Return the method to use on a config: `method`, or its default for None.
+
+    Raises
+    ------
+    ConfigError
+        For something that is no method, or one that the device cannot follow.
+    """
+    written = isinstance(config.device, ProgrammedState)
+    if method is None:
+        return DirectWrite() if written else GradientDescentProgramming()
+    for name in ("iterations", "start", "iterate"):
+        if isinstance(method, type) or not hasattr(method, name):
+            raise ConfigError(
+                f"method must be a method such as {', '.join(_KINDS)}(), got {method!r}"
+            )
+    name = type(method).__name__
+    if written and not isinstance(method, DirectWrite):
+        raise ConfigError(
+            f"method {name} needs a device that answers pulses (MeltQuench); this config's "
+            "ProgrammedState is known by its statistics alone: use DirectWrite()"
+        )
+    if isinstance(method, DirectWrite) and not written:
+        raise ConfigError(
+            "method DirectWrite needs a device given by its statistics (ProgrammedState); this "
+            "config's MeltQuench must be iterated: use GradientDescentProgramming() or "
+            "IterativeProgramming()"
+        )
+    return method
+
+
+def to_dict(method: Method) -> dict[str, Any]:
+    """Return a method's name and hyper-parameters, fit for JSON."""
+    fields: dict[str, Any] = {}
+    if dataclasses.is_dataclass(method) and not isinstance(method, type):
+        fields = dataclasses.asdict(method)
+    return {"kind": type(method).__name__} | fields
+
+
+def from_dict(fields: dict[str, Any]) -> Method:
+    """Return the method that `to_dict` described.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown method or hyper-parameter.
+    """
+    fields = dict(fields)
+    name = fields.pop("kind", None)
+    if name not in _KINDS:
+        raise ConfigError(f"method.kind is unknown: {name!r}{nearest(name, _KINDS)}")
+    kind = _KINDS[name]
+    allowed = {item.name for item in dataclasses.fields(kind)}
+    for field in fields:
+        if field not in allowed:
+            raise ConfigError(f"method.{field} is no field of {name}{nearest(field, allowed)}")
+    if isinstance(fields.get("step"), dict):
+        fields["step"] = Step(**fields["step"])
+    method: Method = kind(**fields)
+    return method

@@ -1,0 +1,45 @@
+"""Progress of long work: nothing, a bar, or the caller's own function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fastaimc.errors import InputError
+
+Report = Callable[[int, int, str], None]
+Progress = bool | Report | None
+
+
+@contextmanager
+def reporter(progress: Progress) -> Iterator[Report | None]:
+    """Yield a function ``f(done, total, text)``, or None for silence.
+
+    Raises
+    ------
+    InputError
+        For something that is neither None, a bool nor callable.
+    """
+    if progress is None or progress is False:
+        yield None
+        return
+    if callable(progress):
+        yield progress
+        return
+    if progress is not True:
+        raise InputError(
+            f"progress must be None, True or a function f(done, total, text), got {progress!r}"
+        )
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("programming"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns) as bar:
+        task = bar.add_task("programming", total=None, text="")
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, text=text)

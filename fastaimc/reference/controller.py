@@ -1,0 +1,93 @@
+"""What one cell's controller does with an estimated error: whether, which device, which code."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastaimc.parameters import StepParameters
+from fastaimc.reference.pcm import NONE
+
+LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
+TOP = 255 * LEVELS
+MOST_FLIPS = 4  # halvings of the step at most
+TINY = 1e-6  # µS per code: where the nominal curve is flat
+
+
+def choose(
+    error: np.ndarray,
+    standard_error: np.ndarray,
+    cells: list[np.ndarray],
+    curve: np.ndarray,
+    scatter: np.ndarray,
+    parameters: StepParameters,
+    fire: np.ndarray,
+    code: np.ndarray,
+) -> np.ndarray:
+    """Write the pulse of every cell whose error is beyond its threshold; return which these are.
+
+    The threshold is ``max(margin * scatter, kappa * standard_error)`` with the nominal scatter at
+    the cell's aim.  The amplitude moves along the nominal curve, by `gain` times the codes between
+    the aim and where the error puts the device; by at least what the steepest slope asks for,
+    as the curve is flat at both ends.  A pulse that turns back halves the step, one that goes on
+    doubles it again, up to the whole: the slope of a device near its knee is not the nominal one,
+    and a cell would swing across its target for ever.  A device in RESET is shot at its aim.
+
+    Where the analog device is SET and the cell still too low, it stays SET and one in RESET
+    becomes analog; where it is in RESET and the cell still too high, one of those that are SET
+    does.  Either is shot at what the error leaves for it.
+    """
+    device, filled, level, swing, aim = cells
+    p = StepParameters(*(float(value) for value in parameters))  # type: ignore[arg-type]
+    threshold = np.maximum(p.margin * scatter[aim], p.kappa * standard_error)
+    beyond = (np.abs(error) > threshold) & (device != NONE)
+    too_high = np.where(device < p.devices / 2, error, -error)
+    present = np.interp(curve[aim] + too_high, curve[::-1], np.arange(255.0, -1.0, -1.0))
+    slope = np.maximum(-np.gradient(curve.astype(np.float64))[aim], TINY)
+    size = np.minimum(np.abs(aim - present), np.abs(error) / slope)
+    size = np.maximum(size, np.abs(error) / p.steepest)
+    flips = np.abs(swing.astype(np.int64)) - 1
+    same = np.where(too_high > 0, swing > 0, swing < 0)
+    flips = np.where(same, np.maximum(flips - 1, 0), np.minimum(flips + 1, MOST_FLIPS))
+    direction = np.where(too_high > 0, 1, -1)
+    step = direction * np.minimum(p.gain * size, p.max_step) * 0.5**flips
+    moved = np.clip(np.rint(level + step * LEVELS), 0, TOP)
+    moved = np.where((level == TOP) & (too_high < 0), aim.astype(np.int64) * LEVELS, moved)
+    heir, new_filled, new_aim = hand_over(too_high, device, filled, level, curve, int(p.devices))
+    given = beyond & (heir != NONE)
+    device[given], filled[given], aim[given] = heir[given], new_filled[given], new_aim[given]
+    moved[given] = new_aim[given].astype(np.int64) * LEVELS
+    level[beyond] = moved[beyond].astype(np.int16)
+    swing[beyond] = np.where(given, 0, direction * (1 + flips))[beyond].astype(np.int8)
+    fire[...] = np.where(beyond, device, NONE)
+    code[...] = (level + LEVELS // 2) // LEVELS
+    return beyond
+
+
+def hand_over(
+    too_high: np.ndarray,
+    device: np.ndarray,
+    filled: np.ndarray,
+    level: np.ndarray,
+    curve: np.ndarray,
+    devices: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the device that is to become analog (255: none), the SET ones, and the new aim."""
+    heir = np.full(device.shape, NONE, dtype=np.uint8)
+    new_filled = filled.copy()
+    wanted = np.where(too_high < 0, -too_high, curve[0] - too_high)
+    new_aim = np.rint(np.interp(wanted, curve[::-1], np.arange(255.0, -1.0, -1.0)))
+    for index in np.ndindex(device.shape):
+        analog = int(device[index])
+        if analog == NONE or filled[index] == NONE:
+            continue
+        low = 0 if analog < devices // 2 else devices // 2
+        others = [d for d in range(low, low + devices // 2) if d != analog]
+        is_set = [d for d in others if filled[index] >> d & 1]
+        is_reset = [d for d in others if not filled[index] >> d & 1]
+        if level[index] == 0 and too_high[index] < 0 and is_reset:
+            heir[index] = is_reset[0]
+            new_filled[index] |= 1 << analog
+        elif level[index] == TOP and too_high[index] > 0 and is_set:
+            heir[index] = is_set[0]
+            new_filled[index] &= 255 - (1 << is_set[0])
+    return heir, new_filled, new_aim.astype(np.uint8)
