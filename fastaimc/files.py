@@ -98,7 +98,7 @@ def load(path: Path, *, engine: str | None = None, threads: int | None = None) -
             provenance=provenance,
         )
         if mapping.tiles != tiles or (mapping.extents > (rows, columns)).any():
-            raise StorageError(f"{path!r} must map its weights onto its {tiles} tiles")
+            raise StorageError(f"{os.fspath(path)!r} must map its weights onto its {tiles} tiles")
         matrix = AnalogMatrix(programmed, float(meta["time_s"]), threads)
         matrix.number, matrix.saturated = int(meta["number"]), int(meta["saturated"])
         return matrix

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from reprlib import repr as short  # of bounded length: a value may come from a file
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -71,10 +71,7 @@ class _Pieces(FileIO):
         return super().read(wanted) or b""
 
 
-class _Header(NamedTuple):
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    start: int  # of the values, in the member
+_Header = tuple[tuple[int, ...], np.dtype[Any], int]  # the last: where the values begin
 
 
 def write(
@@ -171,11 +168,11 @@ def read(
                 members = _members(archive, file)
                 meta = _read_meta(archive, members[_META], kind, size)
                 _check_sizes(list(members.values()), size, limit_bytes)
-                infos = [info for member, info in members.items() if member != _META]
-                headers = [_read_header(archive, info) for info in infos]
+                del members[_META]
+                headers = [_read_header(archive, info) for info in members.values()]
                 arrays = {
-                    info.filename.removesuffix(".npy"): _read_array(archive, info, header)
-                    for info, header in zip(infos, headers, strict=True)
+                    name.removesuffix(".npy"): _read_array(archive, info, header)
+                    for (name, info), header in zip(members.items(), headers, strict=True)
                 }
     return arrays, meta
 
@@ -379,16 +376,17 @@ def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
     needed, held = math.prod(shape) * dtype.itemsize, info.file_size - start
     fit = f"{what} hold the {needed} bytes of its shape {short(shape)} of {dtype}, got {held}"
     _must(needed == held, fit)
-    return _Header(dtype, shape, start)
+    return shape, dtype, start
 
 
 def _read_array(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: _Header
 ) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = np.empty(header.shape, header.dtype)
+    shape, dtype, start = header
+    array: npt.NDArray[Any] = np.empty(shape, dtype)
     values = array.reshape(-1).view(np.uint8)
     with archive.open(info) as member:
-        member.read(header.start)
+        member.read(start)
         filled = 0
         while piece := member.read(_PIECE_BYTES):  # to its end, where the checksum is compared
             values[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
