@@ -24,7 +24,10 @@ from fastaimc.terminals import Terminals
 QUANTISATION = 12.0**-0.5  # standard deviation of a rounding, in steps
 
 
-DEFAULT_STEP = Step(margin=1.0, margin_end=1.0, kappa=2.0, gain=0.8, gain_end=0.8, max_step=0.15)
+# The best of 80 trials of `tools/tune.py` (bench/results/tuning_ip.json), one set for both ranges.
+DEFAULT_STEP = Step(
+    margin=1.37, margin_end=1.26, kappa=2.45, gain=0.635, gain_end=0.544, max_step=0.024
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +66,9 @@ class IterativeProgramming:
     verify: str = "cell"
     allocation: str = "two_device"
     step: Step = DEFAULT_STEP
-    verify_delay: float = 0.02
-    final_passes: int = 4
-    final_delay: float = 0.1
+    verify_delay: float = 0.0346
+    final_passes: int = 6
+    final_delay: float = 0.0513
 
     def __post_init__(self) -> None:
         check_integer("iterations", self.iterations, 1, 100_000)

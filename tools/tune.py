@@ -1,0 +1,213 @@
+"""Search every method's hyper-parameters with the same number of trials.
+
+The weights and seeds are others than those of ``bench/experiments``.  The objective is the
+geometric mean of the residual MVM error.  All methods get the same number of MVM-equivalents,
+start included, and the same time to wait.
+
+    python tools/tune.py ip              # IP: one set for both ranges of the ADC
+    python tools/tune.py gdp textbook    # others
+    python tools/tune.py --table         # the table of what was found so far
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+import fastaimc as fa
+
+RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
+SIZE = 256
+SEEDS = (101, 102)
+BUDGET = 27 * SIZE  # MVM-equivalents
+WAITS = 1.0  # of all waits together, in units of the time until evaluation
+SAMPLES = 300
+
+Weights = dict[str, np.ndarray]
+
+
+def families(seed: int) -> Weights:
+    """Return weight matrices of distributions that no experiment reports."""
+    rng = np.random.default_rng(seed)
+    shape = (SIZE, SIZE)
+    return {
+        "logistic": rng.logistic(size=shape),
+        "triangular": rng.triangular(-1, 0, 1, shape),
+        "half_sparse": rng.uniform(-1, 1, shape) * (rng.random(shape) < 0.5),
+        "bimodal": rng.choice([-1.0, 1.0], shape) + 0.5 * rng.standard_normal(shape),
+    }
+
+
+def suggest_step(trial: optuna.Trial) -> fa.Step:
+    """Suggest threshold and step of a pulse."""
+    gain = trial.suggest_float("gain", 0.2, 1.2)
+    return fa.Step(
+        margin=trial.suggest_float("margin", 0.0, 3.0),
+        margin_end=trial.suggest_float("margin_end", 0.0, 5.0),
+        kappa=trial.suggest_float("kappa", 0.0, 4.0),
+        gain=gain,
+        gain_end=gain * trial.suggest_float("gain_decay", 0.2, 1.0, log=True),
+        max_step=trial.suggest_float("max_step", 0.02, 0.3, log=True),
+    )
+
+
+def suggest_schedule(trial: optuna.Trial, iterations: int) -> dict[str, Any]:
+    """Suggest waits that add up to the time allowed, the one before the start's reads included."""
+    passes = trial.suggest_int("final_passes", 0, 10)
+    final = trial.suggest_float("final_delay", 0.0, 0.2)
+    rest = WAITS - passes * final
+    if rest < 0 or passes > iterations:
+        raise optuna.TrialPruned
+    return {
+        "final_passes": passes,
+        "final_delay": final,
+        "verify_delay": rest / (iterations - passes + 1),
+    }
+
+
+def suggest_allocation(trial: optuna.Trial) -> tuple[str, int]:
+    """Suggest how devices are allocated; return its MVM-equivalents, too."""
+    allocation = trial.suggest_categorical("allocation", ["two_device", "max_fill"])
+    return allocation, 2 * SIZE + 1 if allocation == "two_device" else 0
+
+
+def suggest_ip(trial: optuna.Trial, verify: str = "cell") -> list[fa.IterativeProgramming]:
+    """Suggest one set of IP for both ranges of the ADC."""
+    allocation, start = suggest_allocation(trial)
+    iterations = (BUDGET - start) // SIZE
+    common = {
+        "iterations": iterations,
+        "verify": verify,
+        "allocation": allocation,
+        "step": suggest_step(trial),
+        **suggest_schedule(trial, iterations),
+    }
+    return [fa.IterativeProgramming(fine=fine, **common) for fine in (False, True)]
+
+
+def suggest_gdp(trial: optuna.Trial) -> list[fa.GradientDescentProgramming]:
+    """Suggest a set of GDP."""
+    allocation, start = suggest_allocation(trial)
+    source = trial.suggest_categorical("start_from", ["single_shot", "ip", "reset"])
+    rounds = trial.suggest_int("start_rounds", 1, 6) if source == "ip" else 1
+    batch = trial.suggest_categorical("batch", [128, 256, 512])
+    spent = start + (rounds * SIZE + 1 if source == "ip" else 0)
+    iterations = (BUDGET - spent) // batch
+    schedule = suggest_schedule(trial, iterations + (rounds if source == "ip" else 0))
+    schedule["final_passes"] = min(schedule["final_passes"], iterations)
+    method = fa.GradientDescentProgramming(
+        iterations=iterations,
+        batch=batch,
+        inputs=trial.suggest_categorical("inputs", ["uniform", "gaussian", "sign", "hadamard"]),
+        amplitude=trial.suggest_float("amplitude", 0.3, 1.0),
+        start_from=source,
+        start_rounds=rounds,
+        allocation=allocation,
+        step=suggest_step(trial),
+        **schedule,
+    )
+    return [method]
+
+
+SEARCHES: dict[str, Callable[[optuna.Trial], list[Any]]] = {
+    "ip": suggest_ip,
+    "textbook": lambda trial: suggest_ip(trial, verify="device"),
+    "gdp": suggest_gdp,
+}
+
+
+def objective(trial: optuna.Trial, suggest: Callable[[optuna.Trial], list[Any]]) -> float:
+    """Return the geometric mean residual of a trial's methods on all weights."""
+    config = fa.presets.hermes()
+    logs: dict[int, list[float]] = {}
+    methods = suggest(trial)
+    for index, method in enumerate(methods):
+        for seed in SEEDS:
+            matrices = fa.program(families(seed), config, method, seed=seed)
+            for matrix in matrices.values():
+                if matrix.cost.mvm_equivalents > BUDGET + 2:  # dark readings
+                    raise ValueError(f"over budget: {matrix.cost.mvm_equivalents}")
+                error = fa.mvm_error(matrix, samples=SAMPLES)
+                logs.setdefault(index, []).append(math.log(error.residual))
+    trial.set_user_attr("residuals", [math.exp(float(np.mean(values))) for values in logs.values()])
+    return math.exp(float(np.mean(list(logs.values()))))
+
+
+def search(name: str, trials: int) -> None:
+    """Run one search and write all its trials."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=1, n_startup_trials=20)
+    study = optuna.create_study(sampler=sampler)
+
+    def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if trial.value is not None:
+            print(f"{name} trial {trial.number}: {trial.value:.5f}, best {study.best_value:.5f}")
+
+    def enough(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        done = sum(other.value is not None for other in study.trials)
+        if done >= trials:  # a schedule that takes too long is no trial
+            study.stop()
+
+    study.optimize(lambda trial: objective(trial, SEARCHES[name]), callbacks=[tell, enough])
+    rows = [
+        {"value": trial.value, "residuals": trial.user_attrs["residuals"], **trial.params}
+        for trial in study.trials
+        if trial.value is not None
+    ]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"tuning_{name}.json"
+    document = {
+        "trials": len(rows),
+        "seeds": SEEDS,
+        "families": list(families(0)),
+        "size": SIZE,
+        "budget": BUDGET,
+        "waits": WAITS,
+        "best": min(rows, key=lambda row: row["value"]),
+        "all": rows,
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def table() -> None:
+    """Print and write the best of each search so far."""
+    rows = []
+    for path in sorted(RESULTS.glob("tuning_*.json")):
+        document = json.loads(path.read_text())
+        best = document["best"]
+        rows.append(
+            {"search": path.stem.removeprefix("tuning_"), "trials": document["trials"]} | best
+        )
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with (RESULTS / "tuning.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    print((RESULTS / "tuning.csv").read_text())
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("searches", nargs="*", choices=[*SEARCHES, []], help="what to search")
+    parser.add_argument("--trials", type=int, default=80, help="completed trials of each search")
+    parser.add_argument("--table", action="store_true", help="write bench/results/tuning.csv")
+    arguments = parser.parse_args()
+    for name in arguments.searches:
+        search(name, arguments.trials)
+    if arguments.table or arguments.searches:
+        table()
+
+
+if __name__ == "__main__":
+    main()
