@@ -82,7 +82,7 @@ def program(
     run_of = Run(core=core, targets=targets, method=method, key=method_key(seed))
     job = Job(layers, run_of, seed, engine)
     if checkpoint is not None:
-        checkpoints.check_target(checkpoint)
+        _check_path(checkpoint)
     return _finish(job, backend, threads, progress, checkpoint, record_every)
 
 
@@ -116,6 +116,8 @@ def resume(
     """
     if threads is not None:
         check_integer("threads", threads, 1, 65536)
+    if checkpoint is not None:
+        _check_path(checkpoint)
     job, backend, record_every = checkpoints.load(path)
     return _finish(job, backend, threads, progress, checkpoint or path, record_every)
 
@@ -131,6 +133,13 @@ def _check(
     if threads is not None:
         check_integer("threads", threads, 1, 65536)
     return check_method(method, config)
+
+
+def _check_path(path: object) -> None:
+    """Raise now for a checkpoint that could not be written later."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"checkpoint must be a str or a path, got {path!r}")
+    checkpoints.check_target(path)
 
 
 def _layers(
@@ -152,7 +161,7 @@ def _layers(
                 )
             full_scale = input_range[name]
         try:
-            check_number("input_range", full_scale, above=0)
+            check_number("input_range", full_scale, least=1e-30, most=1e30)
         except ConfigError as error:
             raise InputError(str(error)) from None
         layers.append(Layer(name, mapping, float(full_scale)))  # type: ignore[arg-type]

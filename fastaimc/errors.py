@@ -10,6 +10,8 @@ import math
 import numbers
 from collections.abc import Iterable
 
+FLOAT32 = (2.0**-126, 2.0**128 - 2.0**104)  # smallest normal and largest number of the engines
+
 
 class FastAIMCError(Exception):
     """Base of all errors that fastaimc raises on purpose."""
@@ -35,12 +37,17 @@ def check_number(
     least: float | None = None,
     most: float | None = None,
 ) -> None:
-    """Raise `ConfigError` unless `value` is a finite number within the bounds."""
+    """Raise `ConfigError` unless `value` is a finite number within the bounds and float32."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ConfigError(f"{name} must be a number, got {value!r}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:  # of an integer of more than 308 digits
+        value = math.inf
     if not math.isfinite(value):
         raise ConfigError(f"{name} must be finite, got {value!r}")
+    if value != 0 and not FLOAT32[0] <= abs(value) <= FLOAT32[1]:
+        raise ConfigError(f"{name} must fit into float32, got {value!r}")
     if above is not None and not value > above:
         raise ConfigError(f"{name} must be > {above:g}, got {value!r}")
     if least is not None and not value >= least:
@@ -55,6 +62,13 @@ def check_integer(name: str, value: object, least: int, most: int) -> None:
         raise ConfigError(f"{name} must be an integer, got {value!r}")
     if not least <= int(value) <= most:
         raise ConfigError(f"{name} must be from {least} to {most}, got {value}")
+
+
+def check_type(name: str, value: object, *kinds: type) -> None:
+    """Raise `ConfigError` unless `value` is an instance of one of `kinds`."""
+    if not isinstance(value, kinds):
+        names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ConfigError(f"{name} must be of type {names}, got {value!r}")
 
 
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:

@@ -17,9 +17,9 @@ from fastaimc.config import CoreConfig, from_json
 from fastaimc.core import COUNTERS, Core
 from fastaimc.cost import Cost
 from fastaimc.engine import Engine
-from fastaimc.errors import FastAIMCError, StorageError
+from fastaimc.errors import FastAIMCError, StorageError, check_integer, check_number
 from fastaimc.mapping import Mapping
-from fastaimc.matrix import AnalogMatrix, Programmed
+from fastaimc.matrix import CALIBRATION, AnalogMatrix, Programmed, check_matrix
 from fastaimc.programming.loop import RECORDED
 
 Path = str | os.PathLike[str]
@@ -37,8 +37,7 @@ def save(path: Path, matrix: AnalogMatrix) -> None:
     InputError, StorageError
         For something that is no `AnalogMatrix`, or a file that cannot be written.
     """
-    if not isinstance(matrix, AnalogMatrix):
-        raise StorageError(f"matrix must be an AnalogMatrix, got {type(matrix).__name__}")
+    check_matrix(matrix)
     programmed = matrix.programmed
     arrays = core_arrays(programmed.core) | mapping_arrays("mapping", programmed.mapping)
     arrays |= {name: getattr(programmed, name) for name in ("targets", "scale", "offset")}
@@ -68,16 +67,20 @@ def load(path: Path, *, engine: str | None = None, threads: int | None = None) -
 
     Raises
     ------
-    StorageError
-        For a file that is missing, truncated, foreign, lying, or of a newer fastaimc.
+    InputError, ConfigError, StorageError
+        For an unknown engine; an impossible number of threads; a file that is missing, truncated,
+        foreign, lying, or of a newer fastaimc.
     """
+    if threads is not None:
+        check_integer("threads", threads, 1, 65536)
+    chosen = None if engine is None else engines.load(engine)
     arrays, meta = storage.read(path, KIND)
     with described(path):
         provenance = meta["provenance"]
         config = from_json(json.dumps(provenance["config"]))
-        backend = engines.load(engine or provenance["engine"])
+        backend = chosen or engines.load(provenance["engine"])
         core = core_from(arrays, meta["core"], config, backend, path)
-        tiles, rows, columns = core.shape
+        tiles, _, columns = core.shape
         mapping = mapping_from("mapping", arrays, meta["mapping"], path)
         count = len(arrays["history.pulses"])
         programmed = Programmed(
@@ -86,8 +89,8 @@ def load(path: Path, *, engine: str | None = None, threads: int | None = None) -
             targets=storage.require(arrays, "targets", core.shape, np.float32, path),
             scale=storage.require(arrays, "scale", (tiles, columns), np.float32, path),
             offset=storage.require(arrays, "offset", (tiles, columns), np.float32, path),
-            input_range=float(meta["input_range"]),
-            cost=Cost(**meta["cost"]),
+            input_range=_positive("input_range", meta["input_range"]),
+            cost=_cost(meta["cost"]),
             history={
                 "iteration": storage.require(arrays, "history.iteration", (count,), np.int64, path)
             }
@@ -97,11 +100,33 @@ def load(path: Path, *, engine: str | None = None, threads: int | None = None) -
             },
             provenance=provenance,
         )
-        if mapping.tiles != tiles or (mapping.extents > (rows, columns)).any():
-            raise StorageError(f"{os.fspath(path)!r} must map its weights onto its {tiles} tiles")
-        matrix = AnalogMatrix(programmed, float(meta["time_s"]), threads)
-        matrix.number, matrix.saturated = int(meta["number"]), int(meta["saturated"])
+        if not np.array_equal(mapping.extents, core.extents):
+            raise ValueError(f"weights that do not lie on its {tiles} tiles")
+        matrix = AnalogMatrix(programmed, meta["time_s"], threads)
+        matrix.number = _count("number", meta["number"], CALIBRATION)
+        matrix.saturated = _count("saturated", meta["saturated"])
         return matrix
+
+
+def _count(name: str, value: Any, most: int = 2**63 - 1) -> int:
+    check_integer(name, value, 0, most)
+    return int(value)
+
+
+def _positive(name: str, value: Any) -> float:
+    check_number(name, value, above=0)
+    return float(value)
+
+
+def _cost(meta: Dictionary[str, Any]) -> Cost:
+    """Return the cost that a file holds."""
+    cost = Cost(**meta)
+    for name, value in meta.items():
+        if name.endswith(("_j", "_s")):
+            check_number(f"cost.{name}", value, least=0)
+        else:
+            _count(f"cost.{name}", value)
+    return cost
 
 
 @contextmanager
@@ -111,7 +136,10 @@ def described(path: Path) -> Iterator[None]:
         yield
     except StorageError:
         raise
-    except (FastAIMCError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (
+        *(FastAIMCError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+        RecursionError,
+    ) as error:
         text = f"no {error}" if isinstance(error, KeyError) else str(error)
         name = os.fspath(path)
         raise StorageError(f"{name!r} must hold what fastaimc wrote, got: {text}") from error
@@ -149,9 +177,11 @@ def core_from(
         last_device=need("last_device", (tiles, rows, columns), np.uint8),
         last_s=need("last_s", (tiles, rows, columns), np.float32),
         clock_s=need("clock_s", (tiles,), np.float64),
-        step=int(meta["step"]),
-        number=int(meta["number"]),
+        step=_count("step", meta["step"], 2**32 - 1),
+        number=_count("number", meta["number"], 2**48 - 1),
     )
+    if (core.extents < 1).any() or (core.extents > (rows, columns)).any():
+        raise ValueError(f"tiles that are not within {rows} x {columns} cells")
     core.counters = {name: need(f"counters.{name}", (tiles,), np.float64) for name in COUNTERS}
     return core
 
@@ -169,7 +199,7 @@ def mapping_meta(mapping: Mapping) -> dict[str, Any]:
 
 def mapping_from(prefix: str, arrays: Arrays, meta: Dictionary[str, Any], path: Path) -> Mapping:
     """Return the mapping that `mapping_arrays` and `mapping_meta` describe."""
-    rows, columns = meta["shape"]
+    rows, columns = (_count("shape", length) for length in meta["shape"])
     edges = {}
     for name, length in (("row_edges", columns), ("column_edges", rows)):
         array = storage.require(arrays, f"{prefix}.{name}", (None,), np.int64, path)
@@ -177,4 +207,6 @@ def mapping_from(prefix: str, arrays: Arrays, meta: Dictionary[str, Any], path: 
             raise StorageError(f"{os.fspath(path)!r} must cut its weights from 0 to {length}")
         edges[name] = array
     scale = storage.require(arrays, f"{prefix}.scale", (rows,), np.float64, path)
-    return Mapping(shape=(rows, columns), scale=scale, clipped=int(meta["clipped"]), **edges)
+    return Mapping(
+        shape=(rows, columns), scale=scale, clipped=_count("clipped", meta["clipped"]), **edges
+    )

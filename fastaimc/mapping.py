@@ -60,19 +60,31 @@ class Mapping:
         )
 
 
+def real_array(name: str, value: object, kinds: str) -> np.ndarray:
+    """Return `value` as an array of one of the dtype `kinds`, or raise `InputError`."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputError(f"{name} must not be a masked array: fill what is masked")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with gradients
+        raise InputError(f"{name} must be an array of real numbers, got: {error}") from None
+    if array.dtype.kind not in kinds:
+        raise InputError(f"{name} must be real numbers, got an array of {array.dtype}")
+    return array
+
+
 def check_weights(name: str, weights: object) -> np.ndarray:
     """Return `weights` as a float array (out, in), or raise `InputError`.
 
     Integers are taken as they are; float64 is kept until it has been scaled.
     """
-    array = np.asarray(weights)
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{name} must be real numbers, got an array of {array.dtype}")
+    array = real_array(name, weights, "fiu")
     if array.ndim != 2:
         raise InputError(f"{name} must be 2-D (out_features, in_features), got shape {array.shape}")
     if array.size == 0:
         raise InputError(f"{name} must not be empty, got shape {array.shape}")
-    array = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False)
+    with np.errstate(over="ignore"):  # a long double may become inf, which is refused
+        array = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False)
     bad = ~np.isfinite(array)
     if bad.any():
         first = tuple(int(index) for index in np.argwhere(bad)[0])

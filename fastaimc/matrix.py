@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping as Dictionary
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
+from fastaimc import engine as engines
 from fastaimc.config import CoreConfig
 from fastaimc.config.circuit import half_codes
 from fastaimc.core import Core, all_devices
 from fastaimc.cost import Cost
 from fastaimc.errors import InputError, check_number
-from fastaimc.mapping import Mapping, from_tiles, join_outputs, split_inputs
+from fastaimc.mapping import Mapping, from_tiles, join_outputs, real_array, split_inputs
 from fastaimc.parameters import F32
 
 # Streams of noise beside the user's vectors 0, 1, ...: each has numbers of its own.
@@ -231,9 +232,12 @@ class AnalogMatrix:
         return y.reshape(*array.shape[:-1], self.shape[0])
 
     def __matmul__(self, x: object) -> np.ndarray:
-        array = np.asarray(x)
-        if array.ndim not in (1, 2):
-            raise InputError(f"x must be (in,) or (in, batch) for matrix @ x, got {array.shape}")
+        array = real_array("x", x, "fiub")
+        width = self.shape[1]
+        if array.ndim not in (1, 2) or array.shape[0] != width:
+            raise InputError(
+                f"x must be ({width},) or ({width}, batch) for matrix @ x, got shape {array.shape}"
+            )
         return self.mvm(array.T).T
 
     def weights(self) -> np.ndarray:
@@ -245,12 +249,11 @@ class AnalogMatrix:
         return from_tiles(self._programmed.mapping, self._programmed.targets)
 
     def _check_inputs(self, x: object) -> np.ndarray:
-        array = np.asarray(x)
-        if array.dtype.kind not in "fiub":
-            raise InputError(f"x must be real numbers, got an array of {array.dtype}")
+        array = real_array("x", x, "fiub")
         if array.ndim == 0 or array.shape[-1] != self.shape[1]:
             raise InputError(f"x must be (..., {self.shape[1]}), got shape {array.shape}")
-        array = array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # what becomes inf saturates
+            array = array.astype(np.float32, copy=False)
         if np.isnan(array).any():
             raise InputError(f"x must not hold NaN, got {int(np.isnan(array).sum())}")
         return array
@@ -344,3 +347,28 @@ class AnalogMatrix:
 
     def __deepcopy__(self, memo: Dictionary[int, Any]) -> AnalogMatrix:
         return self.copy()  # what programming left is never changed, so it can be shared
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and processes take along: all but the lock and the engine."""
+        state = {name: value for name, value in vars(self).items() if name != "_lock"}
+        programmed = _by_name(state.pop("_programmed"))
+        core = _by_name(programmed.pop("core"))
+        module = getattr(core.pop("engine"), "__name__", "")
+        engine = next(name for name, home in engines.MODULES.items() if home == module)
+        return {"state": state, "programmed": programmed, "core": core, "engine": engine}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        core = Core(engine=engines.load(saved["engine"]), **saved["core"])
+        vars(self).update(saved["state"])
+        self._programmed = Programmed(core=core, **saved["programmed"])
+        self._lock = threading.Lock()
+
+
+def check_matrix(matrix: object) -> None:
+    """Raise `InputError` unless `matrix` is an `AnalogMatrix`."""
+    if not isinstance(matrix, AnalogMatrix):
+        raise InputError(f"matrix must be an AnalogMatrix, got {type(matrix).__name__}")
+
+
+def _by_name(instance: Programmed | Core) -> dict[str, Any]:
+    return {item.name: getattr(instance, item.name) for item in fields(instance)}

@@ -9,7 +9,7 @@ import numpy as np
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.core import all_devices
 from fastaimc.errors import check_choice, check_integer
-from fastaimc.matrix import METRICS, AnalogMatrix
+from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
 
 INPUTS = ("uniform", "sparse", "relu")
 
@@ -93,8 +93,8 @@ def mvm_error(
 
     Raises
     ------
-    ConfigError
-        For another kind of inputs or an impossible number.
+    InputError, ConfigError
+        For something that is no `AnalogMatrix`; another kind of inputs or an impossible number.
 
     Examples
     --------
@@ -104,6 +104,7 @@ def mvm_error(
     >>> fa.mvm_error(matrix, samples=100).total < 1e-6
     True
     """
+    check_matrix(matrix)
     check_integer("samples", samples, 2, 10**7)
     check_integer("seed", seed, 0, 2**32 - 1)
     check_choice("inputs", inputs, INPUTS)
@@ -129,6 +130,7 @@ def mvm_error(
 
 def weight_error(matrix: AnalogMatrix) -> float:
     """Return ``||W~ - W|| / ||W||`` of what the cells hold now, without any compensation."""
+    check_matrix(matrix)
     wanted = matrix.target_weights()
     norm = float(np.linalg.norm(wanted))
     error = float(np.linalg.norm(matrix.weights() - wanted))

@@ -38,9 +38,9 @@ class ADC:
     """
 
     bits: int | None = 8  # HERMES (Le Gallo et al., Nat. Electron. 6, 680, 2023); None: ideal
-    programming_bits: int | None = None  # while programming; None: as in use
-    cell_lsb_us: float | None = None  # step of the cell range; None: the ADC has none
-    full_scale_sigmas: float = 4.0  # full scale over the std of the outputs, uniform inputs
+    programming_bits: int | None = None  # assumption: as in use; in force while programming
+    cell_lsb_us: float | None = None  # assumption: no cell range; else its step
+    full_scale_sigmas: float = 4.0  # assumption: of outputs for uniform inputs
     gain_std: float = 0.03  # assumption: after digital calibration
     offset_std: float = 0.005  # assumption
     inl_std: float = 0.01  # assumption

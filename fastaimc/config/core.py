@@ -15,7 +15,7 @@ from fastaimc.config.device import (
     state_fits,
     state_parameters,
 )
-from fastaimc.errors import ConfigError, check_choice, check_integer, check_number
+from fastaimc.errors import ConfigError, check_choice, check_integer, check_number, check_type
 from fastaimc.parameters import StateParameters
 
 MAX_SIZE = 65536  # rows and columns that the random numbers' counter can tell apart
@@ -77,7 +77,7 @@ class CoreConfig:
         check_number("state_scale_us", self.state_scale_us, above=0)
         check_number("t_eval_s", self.t_eval_s, least=0)
         check_choice("compensation", self.compensation, ("global", "none"))
-        parts = (
+        parts: tuple[tuple[str, tuple[type, ...]], ...] = (
             ("device", (MeltQuench, ProgrammedState)),
             ("drift", (Drift, type(None))),
             ("read_noise", (ReadNoise, type(None))),
@@ -86,10 +86,7 @@ class CoreConfig:
             ("circuit", (Circuit,)),
         )
         for name, kinds in parts:
-            value = getattr(self, name)
-            if not isinstance(value, kinds):
-                names = " or ".join(kind.__name__ for kind in kinds)
-                raise ConfigError(f"{name} must be a {names}, got {value!r}")
+            check_type(name, getattr(self, name), *kinds)
         if isinstance(self.device, MeltQuench):
             reach = self.devices_per_polarity * self.device.g_set_us
             if self.g_max_us > reach:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastaimc.errors import ConfigError, check_number
+from fastaimc.errors import ConfigError, check_number, check_type
 from fastaimc.parameters import F32, FitParameters, PulseParameters, StateParameters
 
 CODES = 256  # amplitudes of the pulse generator: 8 bits (assumption: costs under 2 % of error)
@@ -25,12 +25,12 @@ class StateFit:
     ``c0 + c1 x + c2 x² + c3 x³``.
     """
 
-    split: float = 2.0
-    slope: float = 0.0
-    offset: float = 0.0
-    low: float = 0.0
-    high: float = 1.0
-    cubic: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    split: float = 2.0  # assumption: beyond all x, so the cubic is not used
+    slope: float = 0.0  # assumption: zero for all x, as for what is switched off
+    offset: float = 0.0  # assumption: as above
+    low: float = 0.0  # assumption: nothing is clipped
+    high: float = 1.0  # assumption: nothing is clipped
+    cubic: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # assumption: as above
 
     def __post_init__(self) -> None:
         for name in ("split", "slope", "offset", "low", "high"):
@@ -127,7 +127,7 @@ class ProgrammedState:
     """
 
     g_scale_us: float = 20.7  # HERMES, two devices (aihwkit, HermesNoiseModel)
-    std_us: tuple[float, ...] = (0.0,)  # exact
+    std_us: tuple[float, ...] = (0.0,)  # assumption: exact, as in presets.ideal()
 
     def __post_init__(self) -> None:
         check_number("device.g_scale_us", self.g_scale_us, above=0)
@@ -151,7 +151,7 @@ class Drift:
     HermesNoiseModel).  The fits take x = g / 10.35 µS.
     """
 
-    mean: StateFit = StateFit(
+    mean: StateFit = StateFit(  # HERMES, one device (aihwkit)
         split=0.0945,
         slope=-0.0387,
         offset=-0.0182,
@@ -159,7 +159,7 @@ class Drift:
         high=0.13,
         cubic=(0.0736, -0.0126, -0.0436, 0.0),
     )
-    std: StateFit = StateFit(
+    std: StateFit = StateFit(  # HERMES, one device (aihwkit)
         split=0.3039,
         slope=-0.0120,
         offset=-0.0023,
@@ -171,6 +171,8 @@ class Drift:
     t_on_s: float = 1e-3  # assumption: drift has not begun before
 
     def __post_init__(self) -> None:
+        check_type("drift.mean", self.mean, StateFit)
+        check_type("drift.std", self.std, StateFit)
         check_number("drift.t_ref_s", self.t_ref_s, above=0)
         check_number("drift.t_on_s", self.t_on_s, above=0)
 
@@ -182,7 +184,7 @@ class ReadNoise:
     The band that changes from one MVM to the next; Q of HERMES, one device (aihwkit).
     """
 
-    q: StateFit = StateFit(
+    q: StateFit = StateFit(  # HERMES, one device (aihwkit)
         split=0.1591,
         slope=-0.0078,
         offset=0.0038,
@@ -194,6 +196,7 @@ class ReadNoise:
     window_s: float = 34e-6  # assumption: a batch of 256 MVMs of 133 ns; slower noise is not fast
 
     def __post_init__(self) -> None:
+        check_type("read_noise.q", self.q, StateFit)
         check_number("read_noise.t_read_s", self.t_read_s, above=0)
         check_number("read_noise.window_s", self.window_s, least=self.t_read_s)
 

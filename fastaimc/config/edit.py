@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import numbers
+import reprlib
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -12,7 +15,7 @@ from typing import Any
 from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit
-from fastaimc.errors import ConfigError, nearest
+from fastaimc.errors import ConfigError, check_integer, check_type, nearest
 
 SCHEMA = 1  # raised whenever a config written before would be read differently
 
@@ -31,6 +34,7 @@ def to_json(config: CoreConfig) -> str:
     >>> from_json(to_json(presets.hermes())) == presets.hermes()
     True
     """
+    check_type("config", config, CoreConfig)
     return json.dumps({"schema": SCHEMA, "config": _encode(config)}, indent=2, default=_plain)
 
 
@@ -43,24 +47,33 @@ def from_json(text: str) -> CoreConfig:
         For text that is no JSON, a newer schema, an unknown key or an impossible value.
     """
     try:
-        document = json.loads(text)
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ConfigError(f"config must be JSON: {error}") from None
-    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
-        raise ConfigError("config must be a JSON object with a 'schema' and a 'config'")
+        return _read(json.loads(text))
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"config must be JSON, got: {error}") from None
+
+
+def _read(document: Any) -> CoreConfig:
+    rule = "config must be a JSON object of a 'schema' and a 'config'"
+    if not isinstance(document, dict) or "schema" not in document:
+        raise ConfigError(f"{rule}, got {reprlib.repr(document)}")
+    check_integer("config.schema", document["schema"], 1, sys.maxsize)
     if document["schema"] > SCHEMA:
         raise ConfigError(
             f"config has schema {document['schema']}, this version reads up to {SCHEMA}: "
             "a newer fastaimc wrote it"
         )
-    config = _decode(document.get("config"), "config")
+    if set(document) != {"schema", "config"}:
+        raise ConfigError(f"{rule} alone, got {reprlib.repr(sorted(document))}")
+    config = _decode(document["config"], "config")
     if not isinstance(config, CoreConfig):
         raise ConfigError(f"config must describe a CoreConfig, got {type(config).__name__}")
     return config
 
 
 def override(config: CoreConfig, changes: Mapping[str, Any]) -> CoreConfig:
-    """Return `config` with the values at dotted paths replaced.
+    """Return `config` with the values at dotted paths replaced, all at once.
 
     Raises
     ------
@@ -73,9 +86,12 @@ def override(config: CoreConfig, changes: Mapping[str, Any]) -> CoreConfig:
     >>> override(presets.hermes(), {"adc.bits": 6, "rows": 64}).adc.bits
     6
     """
-    for path, value in changes.items():
-        config = _replace(config, config, path, path.split("."), value)
-    return config
+    check_type("config", config, CoreConfig)
+    check_type("changes", changes, Mapping)
+    for path in changes:
+        check_type("path", path, str)
+    changed: CoreConfig = _replace(config, config, "", changes)
+    return changed
 
 
 def _paths(node: Any, prefix: str = "") -> list[str]:
@@ -88,18 +104,31 @@ def _paths(node: Any, prefix: str = "") -> list[str]:
     return paths
 
 
-def _replace(root: CoreConfig, node: Any, path: str, parts: list[str], value: Any) -> Any:
+def _replace(root: CoreConfig, node: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
+    """Return `node` with changes by path below it; a part that is replaced is changed after."""
     fields = dataclasses.fields(node) if dataclasses.is_dataclass(node) else ()
-    if parts[0] not in {item.name for item in fields}:
-        raise ConfigError(f"{path!r} is no field of the config{nearest(path, _paths(root))}")
-    if len(parts) > 1:
-        value = _replace(root, getattr(node, parts[0]), path, parts[1:], value)
-    return dataclasses.replace(node, **{parts[0]: value})
+    names = {item.name for item in fields}
+    whole: dict[str, Any] = {}
+    below: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        name, dot, rest = path.partition(".")
+        if name not in names:
+            given = prefix + path
+            reason = f": {prefix[:-1]} is None" if node is None else nearest(given, _paths(root))
+            raise ConfigError(f"{given!r} is no field of the config{reason}")
+        if dot:
+            below.setdefault(name, {})[rest] = value
+        else:
+            whole[name] = value
+    for name, inner in below.items():
+        part = whole.get(name, getattr(node, name))
+        whole[name] = _replace(root, part, f"{prefix}{name}.", inner)
+    return dataclasses.replace(node, **whole)
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's own number."""
-    return value.item()
+    """Return a number that JSON does not know as Python's own."""
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def _encode(value: Any) -> Any:

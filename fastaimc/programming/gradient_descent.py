@@ -24,7 +24,11 @@ from fastaimc.terminals import Terminals
 STARTS = ("single_shot", "ip", "reset")
 
 
-DEFAULT_STEP = Step(margin=1.0, margin_end=1.0, kappa=1.0, gain=0.5, gain_end=0.3, max_step=0.15)
+# The best of 80 trials of `tools/tune.py` (bench/results/tuning_gdp.json), as are the other defaults
+# of `GradientDescentProgramming`; its iterations and waits make its budget that of 25 rounds of IP.
+DEFAULT_STEP = Step(
+    margin=0.652, margin_end=4.56, kappa=0.341, gain=0.638, gain_end=0.153, max_step=0.0441
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +58,9 @@ class GradientDescentProgramming:
     step : Step
         Threshold and step of a pulse.
     affine_every : int
-        Re-fit gain and offset of each column, in digital, every so many iterations; 0: never.
-        The correction stays with the programmed matrix.
+        Re-fit gain and offset of each column, in digital, every so many iterations and in the
+        last, on the batch that was measured anyway; 0: never.  The correction stays with the
+        programmed matrix.
     verify_delay, final_passes, final_delay
         As for `IterativeProgramming`.
 
@@ -65,18 +70,18 @@ class GradientDescentProgramming:
         For a value outside its range.
     """
 
-    iterations: int = 25
+    iterations: int = 24
     batch: int = 256
     inputs: str = "hadamard"
-    amplitude: float = 0.6
-    start_from: str = "single_shot"
-    start_rounds: int = 3
+    amplitude: float = 0.509
+    start_from: str = "ip"
+    start_rounds: int = 1
     allocation: str = "two_device"
     step: Step = DEFAULT_STEP
-    affine_every: int = 0
-    verify_delay: float = 0.02
-    final_passes: int = 4
-    final_delay: float = 0.1
+    affine_every: int = 24
+    verify_delay: float = 0.0385
+    final_passes: int = 0
+    final_delay: float = 0.0385
 
     def __post_init__(self) -> None:
         check_integer("iterations", self.iterations, 1, 100_000)
@@ -126,7 +131,7 @@ class GradientDescentProgramming:
         x *= F32(self.amplitude)
         y = terminals.mvm(x)
         if self.affine_every:
-            if (index + 1) % self.affine_every == 0:
+            if (index + 1) % self.affine_every == 0 or index == self.iterations - 1:
                 state["scale"], state["offset"] = fit_columns(y, x, targets)
             y = y * state["scale"][:, None, :] + state["offset"][:, None, :]
         sums = engine.gradient_pulses(
