@@ -21,6 +21,12 @@ _MASK_32 = np.uint64(0xFFFFFFFF)
 
 
 @serial
+def _squares(x: np.ndarray) -> np.ndarray:
+    """x * x: written inside `mvm`, Numba warns that the expression is not parallel."""
+    return x * x
+
+
+@serial
 def _axpy(x: np.ndarray, matrix: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
     """out[b, :] = x[b] @ matrix[:, low:high], in the order of the rows."""
     for b in range(x.shape[0]):
@@ -132,7 +138,7 @@ def mvm(
     """Multiply inputs by the crossbars; see `fastaimc.reference.crossbar.mvm`."""
     tiles, _, width = mean.shape
     out = np.empty((tiles, x.shape[1], width), np.float32)
-    squares = x * x
+    squares = _squares(x)
     blocks = (width + BLOCK - 1) // BLOCK
     for index in prange(tiles * blocks):
         t = index // blocks

@@ -11,6 +11,7 @@ import numpy as np
 from fastaimc.kernels.controller import NONE, choose
 from fastaimc.kernels.crossbar import BLOCK, product
 from fastaimc.kernels.jit import parallel, prange, serial
+from fastaimc.kernels.pcm import totals
 from fastaimc.parameters import StepParameters
 
 _ZERO = np.float32(0.0)
@@ -125,7 +126,7 @@ def gradient_pulses(
     sums = np.zeros((tiles, blocks, 2), np.float64)
     if x.shape[1] == 0:
         fire[:] = NONE
-        return sums.sum(axis=1)
+        return totals(sums)
     inverse_power = np.empty((x.shape[0], rows), np.float32)
     for g in range(x.shape[0]):
         _inverse_power(x[g], inverse_power[g])
@@ -149,4 +150,4 @@ def gradient_pulses(
             code[t],
             sums[t, index % blocks],
         )
-    return sums.sum(axis=1)
+    return totals(sums)

@@ -29,6 +29,17 @@ _ONE = np.float32(1.0)
 _SMALLEST_STATE = np.float32(1e-3)
 
 
+@serial
+def totals(parts: np.ndarray) -> np.ndarray:
+    """Sum (tile, part, n) over the parts, in their order: Numba takes 2 s to compile its own."""
+    out = np.zeros((parts.shape[0], parts.shape[2]), parts.dtype)
+    for tile in range(parts.shape[0]):
+        for part in range(parts.shape[1]):
+            for index in range(parts.shape[2]):
+                out[tile, index] += parts[tile, part, index]
+    return out
+
+
 @inlined
 def _device_normal(
     identity: np.ndarray, row: int, column: int, step: int, purpose: np.uint32, device: int
@@ -168,7 +179,7 @@ def pulse(
             parameters,
             counts[t, r],
         )
-    return counts.sum(axis=1)
+    return totals(counts)
 
 
 @serial
@@ -235,7 +246,7 @@ def write(
             inverse_scale,
             coefficients,
         )
-    return counts.sum(axis=1)
+    return totals(counts)
 
 
 @inlined

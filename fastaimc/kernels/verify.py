@@ -6,6 +6,7 @@ import numpy as np
 
 from fastaimc.kernels.controller import choose
 from fastaimc.kernels.jit import parallel, prange, serial
+from fastaimc.kernels.pcm import totals
 from fastaimc.parameters import StepParameters
 
 _ZERO = np.float32(0.0)
@@ -113,4 +114,4 @@ def verify_pulses(
             code[t, r],
             pooled[t, r],
         )
-    return pooled.sum(axis=1)
+    return totals(pooled)

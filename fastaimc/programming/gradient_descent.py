@@ -24,8 +24,8 @@ from fastaimc.terminals import Terminals
 STARTS = ("single_shot", "ip", "reset")
 
 
-# The best of 80 trials of `tools/tune.py` (bench/results/tuning_gdp.json), as are the other defaults
-# of `GradientDescentProgramming`; its iterations and waits make its budget that of 25 rounds of IP.
+# The best of 80 trials of `tools/tune.py` (bench/results/tuning_gdp.json), as are the defaults of
+# `GradientDescentProgramming`; its iterations and waits make its budget that of 25 rounds of IP.
 DEFAULT_STEP = Step(
     margin=0.652, margin_end=4.56, kappa=0.341, gain=0.638, gain_end=0.153, max_step=0.0441
 )

@@ -46,7 +46,7 @@ def inputs(kind: int, key: np.ndarray, step: int, batch: int, rows: int) -> np.n
         c0 = philox.cell(vectors[:, None], quads[None, :])
         c3 = philox.counter3(purpose, 0, 0)
         words = philox.philox(c0, np.uint32(step), np.uint32(0), c3, key[0], key[1])
-        return np.stack(words, axis=-1).reshape(len(vectors), -1)[:, :rows]
+        return np.stack(words, axis=-1).reshape(len(vectors), 4 * len(quads))[:, :rows]
 
     if kind == HADAMARD:
         signs = _signs(draw(np.zeros(1, dtype=np.uint32), philox.SIGNS))
