@@ -63,9 +63,12 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  all of them are strings
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("fastaimc")
+        try:
+            return version("fastaimc")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "unknown"
     if name not in _HOMES:
         raise AttributeError(f"module 'fastaimc' has no attribute {name!r}")
     return getattr(importlib.import_module(f"fastaimc.{_HOMES[name]}"), name)

@@ -82,7 +82,7 @@ def program(
     run_of = Run(core=core, targets=targets, method=method, key=method_key(seed))
     job = Job(layers, run_of, seed, engine)
     if checkpoint is not None:
-        _check_path(checkpoint)
+        _check_path(checkpoint, method)
     return _finish(job, backend, threads, progress, checkpoint, record_every)
 
 
@@ -116,9 +116,9 @@ def resume(
     """
     if threads is not None:
         check_integer("threads", threads, 1, 65536)
-    if checkpoint is not None:
-        _check_path(checkpoint)
     job, backend, record_every = checkpoints.load(path)
+    if checkpoint is not None:
+        _check_path(checkpoint, job.run.method)
     return _finish(job, backend, threads, progress, checkpoint or path, record_every)
 
 
@@ -135,11 +135,11 @@ def _check(
     return check_method(method, config)
 
 
-def _check_path(path: object) -> None:
-    """Raise now for a checkpoint that could not be written later."""
+def _check_path(path: object, method: Method) -> None:
+    """Raise now for a checkpoint that could not be written, or not be resumed, later."""
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"checkpoint must be a str or a path, got {path!r}")
-    checkpoints.check_target(path)
+    checkpoints.check_target(path, method)
 
 
 def _layers(
@@ -183,7 +183,7 @@ def _finish(
             record_every=max(every, 1),
         )
         run(job.run, backend, hooks)
-    matrices = _matrices(job, backend, threads)
+        matrices = _matrices(job, backend, threads)
     if job.layers[0].name is None:
         return matrices[0]
     return {str(layer.name): matrix for layer, matrix in zip(job.layers, matrices, strict=True)}
@@ -224,7 +224,10 @@ def _history(records: dict[str, list[np.ndarray]], part: slice) -> dict[str, np.
     for name in RECORDED:
         values = np.array(records[name]).reshape(count, -1 if count else part.stop)[:, part]
         if name.endswith("error"):
-            history[name] = np.sqrt(np.mean(values**2, axis=1))
+            known = np.isfinite(values)  # a tile of zeros has no relative error
+            square = np.where(known, values, 0.0) ** 2
+            history[name] = np.sqrt(square.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+            history[name][~known.any(axis=1)] = np.nan
         elif name == "latency_s":
             history[name] = values.max(axis=1)
         else:

@@ -160,7 +160,7 @@ def load(name: str) -> Engine:
     InputError
         For another name.
     """
-    if name not in MODULES:
+    if not isinstance(name, str) or name not in MODULES:
         raise InputError(
             f"engine must be one of {', '.join(map(repr, MODULES))}, got {name!r}"
             f"{nearest(name, MODULES)}"

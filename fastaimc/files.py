@@ -17,7 +17,7 @@ from fastaimc.config import CoreConfig, from_json
 from fastaimc.core import COUNTERS, Core
 from fastaimc.cost import Cost
 from fastaimc.engine import Engine
-from fastaimc.errors import FastAIMCError, StorageError, check_integer, check_number
+from fastaimc.errors import FastAIMCError, StorageError, check_integer, check_number, check_type
 from fastaimc.mapping import Mapping
 from fastaimc.matrix import CALIBRATION, AnalogMatrix, Programmed, check_matrix
 from fastaimc.programming.loop import RECORDED
@@ -77,6 +77,7 @@ def load(path: Path, *, engine: str | None = None, threads: int | None = None) -
     arrays, meta = storage.read(path, KIND)
     with described(path):
         provenance = meta["provenance"]
+        check_type("provenance.method", provenance["method"], dict)
         config = from_json(json.dumps(provenance["config"]))
         backend = chosen or engines.load(provenance["engine"])
         core = core_from(arrays, meta["core"], config, backend, path)
@@ -86,9 +87,9 @@ def load(path: Path, *, engine: str | None = None, threads: int | None = None) -
         programmed = Programmed(
             core=core,
             mapping=mapping,
-            targets=storage.require(arrays, "targets", core.shape, np.float32, path),
-            scale=storage.require(arrays, "scale", (tiles, columns), np.float32, path),
-            offset=storage.require(arrays, "offset", (tiles, columns), np.float32, path),
+            targets=_finite(arrays, "targets", core.shape, np.float32, path),
+            scale=_finite(arrays, "scale", (tiles, columns), np.float32, path),
+            offset=_finite(arrays, "offset", (tiles, columns), np.float32, path),
             input_range=_positive("input_range", meta["input_range"]),
             cost=_cost(meta["cost"]),
             history={
@@ -106,6 +107,15 @@ def load(path: Path, *, engine: str | None = None, threads: int | None = None) -
         matrix.number = _count("number", meta["number"], CALIBRATION)
         matrix.saturated = _count("saturated", meta["saturated"])
         return matrix
+
+
+def _finite(
+    arrays: Arrays, name: str, shape: tuple[int | None, ...], dtype: Any, path: Path
+) -> np.ndarray:
+    array = storage.require(arrays, name, shape, dtype, path)
+    if not np.isfinite(array).all():
+        raise ValueError(f"NaN or inf in {name!r}")
+    return array
 
 
 def _count(name: str, value: Any, most: int = 2**63 - 1) -> int:
@@ -163,7 +173,7 @@ def core_from(
     """Return the core that `core_arrays` and `core_meta` describe."""
 
     def need(name: str, shape: tuple[int | None, ...], dtype: Any) -> np.ndarray:
-        return storage.require(arrays, name, shape, dtype, path)
+        return _finite(arrays, name, shape, dtype, path)
 
     conductance = need("conductance", (None, config.devices, None, None), np.float32)
     tiles, _, rows, columns = conductance.shape
@@ -182,6 +192,8 @@ def core_from(
     )
     if (core.extents < 1).any() or (core.extents > (rows, columns)).any():
         raise ValueError(f"tiles that are not within {rows} x {columns} cells")
+    if (core.full_scale_us <= 0).any():
+        raise ValueError("an ADC without a range")
     core.counters = {name: need(f"counters.{name}", (tiles,), np.float64) for name in COUNTERS}
     return core
 
@@ -206,7 +218,7 @@ def mapping_from(prefix: str, arrays: Arrays, meta: Dictionary[str, Any], path: 
         if len(array) < 2 or array[0] != 0 or array[-1] != length or (np.diff(array) < 1).any():
             raise StorageError(f"{os.fspath(path)!r} must cut its weights from 0 to {length}")
         edges[name] = array
-    scale = storage.require(arrays, f"{prefix}.scale", (rows,), np.float64, path)
+    scale = _finite(arrays, f"{prefix}.scale", (rows,), np.float64, path)
     return Mapping(
         shape=(rows, columns), scale=scale, clipped=_count("clipped", meta["clipped"]), **edges
     )

@@ -11,6 +11,8 @@ from fastaimc.core import all_devices
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
 
+VECTORS = 1 << 25  # numbers in the stream of noise that a seed may use
+SEEDS = 1 << 20  # such parts; 2**45 numbers follow METRICS
 INPUTS = ("uniform", "sparse", "relu")
 
 
@@ -112,9 +114,8 @@ def mvm_error(
     width = matrix.shape[1]
     fit_x = draw_inputs(inputs, samples, width, matrix.input_range, rng)
     test_x = draw_inputs(inputs, samples, width, matrix.input_range, rng)
-    weights = matrix.target_weights().T.astype(np.float64)
-    fit_wanted, wanted = fit_x @ weights, test_x @ weights
-    first = METRICS + (seed << 12) * 2
+    stream = int(np.random.SeedSequence(seed).generate_state(1)[0]) % SEEDS
+    first = METRICS + stream * VECTORS
 
     def measure(subject: AnalogMatrix) -> tuple[float, float]:
         fit_y = subject.evaluate(fit_x, first).astype(np.float64)
@@ -122,8 +123,11 @@ def mvm_error(
         scale, offset = fit_affine(fit_y, fit_wanted)
         return relative_error(y, wanted), relative_error(y * scale + offset, wanted)
 
-    total, residual = measure(matrix)
-    exact, floor = measure(matrix.with_conductances(*exact_conductances(matrix)))
+    with matrix.core.engine.threads(None):  # bits must not depend on the threads of BLAS either
+        weights = matrix.target_weights().T.astype(np.float64)
+        fit_wanted, wanted = fit_x @ weights, test_x @ weights
+        total, residual = measure(matrix)
+        exact, floor = measure(matrix.with_conductances(*exact_conductances(matrix)))
     linear = float(np.sqrt(max(total**2 - residual**2, 0.0)))
     return MVMError(total=total, linear=linear, residual=residual, exact=exact, floor=floor)
 
@@ -132,8 +136,9 @@ def weight_error(matrix: AnalogMatrix) -> float:
     """Return ``||W~ - W|| / ||W||`` of what the cells hold now, without any compensation."""
     check_matrix(matrix)
     wanted = matrix.target_weights()
-    norm = float(np.linalg.norm(wanted))
-    error = float(np.linalg.norm(matrix.weights() - wanted))
+    with matrix.core.engine.threads(None):
+        norm = float(np.linalg.norm(wanted))
+        error = float(np.linalg.norm(matrix.weights() - wanted))
     return error / norm if norm > 0 else error
 
 

@@ -5,6 +5,9 @@
 
 import numpy as np
 
+from fastaimc.parameters import FitParameters, PulseParameters
+from fastaimc.reference import pcm
+
 EPS = 2.0**-24
 
 # Units in the last place (ULP) of the result; a rounding of a number as large as the result costs
@@ -43,3 +46,209 @@ NORMAL_RELATIVE = 1.1e-7 + 10 * EPS
 # A statistic of n independent numbers lies farther than this many of its standard errors from its
 # mean once in 1.7 million tests. The numbers are fixed by their key: a test that passes, passes.
 SIGMAS = 5.0
+
+
+# --- the engine's functions -----------------------------------------------------------------------
+# Bounds on the difference between the kernel, in float32, and the reference, in float64 rounded
+# once. They are sums of first-order terms; SECOND_ORDER covers the products of errors, each below
+# 1e-2, that are left out.
+SECOND_ORDER = 1.01
+
+# The largest that `normal` gives.
+LARGEST_NORMAL = 6.34
+
+# columns: std·normal, rounded once in either twin.
+COLUMNS_RELATIVE = NORMAL_RELATIVE + 2 * EPS
+
+# inputs, Gaussian: a normal and its product with a constant that is itself rounded; the reference
+# rounds once.
+GAUSSIAN_RELATIVE = NORMAL_RELATIVE + 3 * EPS
+
+# quantise and ADC: a code is a whole number k; k / half is rounded, the ADC's full scale times it
+# rounded again, and the reference rounds once.
+CODE_RELATIVE = 3 * EPS
+
+
+def sums(n: int) -> float:
+    """Relative error of a sum of n products in any order, over the sum of their sizes.
+
+    N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1.
+    """
+    return n * EPS / (1 - n * EPS)
+
+
+def quantised(codes: np.ndarray) -> np.ndarray:
+    """Codes from a rounding edge within which x·half, rounded once, may fall on the other side."""
+    return EPS * np.abs(codes)
+
+
+def current(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Error and largest size of a vector's outputs before the ADC, µS.
+
+    y: a sum of n products. Its noise: n products with squares that are rounded (all positive, so
+    a relative error, halved by the root), the root, the normal, and their product. Then one sum.
+    """
+    n = x.shape[-1]
+    size = np.abs(x) @ np.abs(mean)
+    noise = np.sqrt(np.square(x) @ variance) * LARGEST_NORMAL
+    error = sums(n) * size + noise * (sums(n + 1) / 2 + 2 * EPS + NORMAL_RELATIVE)
+    return SECOND_ORDER * (error + EPS * (size + noise)), size + noise
+
+
+def adc(error: np.ndarray, size: np.ndarray, columns: np.ndarray, full_scale: float) -> np.ndarray:
+    """Error of what an ADC reports before its rounding, in units of full scale.
+
+    v = y·(1/fs): two roundings. v·(1 + gain): two more; the non-linearity with s = 2.6·shape: its
+    slope is at most 2(|bow| + |s|), and its six roundings act on at most |bow| + |s|; two sums.
+    """
+    gain, offset, bow, shape = np.abs(columns.astype(np.float64))
+    bend = bow + 2.6 * shape
+    v = size / full_scale
+    steep = 1 + gain + 2 * bend
+    return SECOND_ORDER * (
+        (error / full_scale + 2 * EPS * v) * steep
+        + EPS * (2 * v * (1 + gain) + 6 * bend + 2 * (v * (1 + gain) + offset + bend))
+    )
+
+
+def pulsed(current_ua: np.ndarray, z: list[np.ndarray], p: PulseParameters) -> np.ndarray:
+    """Error of the conductance after a pulse, µS; `z`: normals of G_set, I0, w and the scatter.
+
+    The reference's equation, line by line, with one EPS for every operation.
+    """
+    z0, z1, z2, z3 = (np.abs(value) for value in z)
+    normal = NORMAL_RELATIVE + EPS
+    centre = p.centre_ua * (1 + p.centre_spread * z[1])
+    width = p.width_ua * (1 + p.width_spread * z[2])
+    a = (current_ua - centre) / width
+    d_width = p.width_ua * p.width_spread * z2 * normal / width + 2 * EPS
+    d_centre = p.centre_ua * p.centre_spread * z1 * normal + 2 * EPS * centre
+    d_a = (2 * EPS * current_ua + d_centre) / width + np.abs(a) * (d_width + 2 * EPS)
+    s = 1 / (1 + np.exp(-a))
+    d_s = s * ((1 - s) * (d_a + 2 * EPS * EXP_ULP) + 2 * EPS)
+    power = np.abs(p.log_g_set) + p.g_set_spread * z0 + p.depth * s
+    d_power = p.g_set_spread * z0 * normal + p.depth * (d_s + EPS * s) + 2 * EPS * power
+    g = np.exp(p.log_g_set + p.g_set_spread * z[0] - p.depth * s)
+    d_g = g * (d_power + 2 * EPS * EXP_ULP)
+    steep = g * p.depth / width * p.jitter_ua  # of the scatter, but for s (1 - s)
+    slope = steep * s * (1 - s)
+    d_slope = slope * (d_g / g + d_width + 6 * EPS) + steep * (d_s + EPS * s * (1 - s))
+    scatter = np.hypot(slope, p.floor_us)
+    d_scatter = d_slope + 2 * EPS * scatter
+    noise = z3 * (d_scatter + scatter * normal)
+    return SECOND_ORDER * (d_g + noise + 2 * EPS * (g + scatter * z3))
+
+
+def written(x: np.ndarray, value: np.ndarray, z: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Error of a conductance after a write, µS.
+
+    The polynomial of the spread: eight roundings by Horner, and x's two (a product, or the clamp's
+    constant) times the degree, on the sum of its terms' sizes. Then a normal, a product, a sum.
+    """
+    spread = np.polynomial.polynomial.polyval(x, np.abs(c.astype(np.float64)))
+    noise = np.abs(z) * spread * (16 * EPS + NORMAL_RELATIVE + EPS)
+    return SECOND_ORDER * (noise + 2 * EPS * (value + np.abs(z) * spread))
+
+
+def fitted(p: FitParameters, x: np.ndarray) -> np.ndarray:
+    """Error of a published fit at a state x that has two roundings.
+
+    Logarithmic: log x to LOG_ULP units of at most 2·EPS, and x's own error; two roundings. Cubic:
+    six roundings by Horner, and x's two times the degree. Beside the split either one may be
+    taken, and they differ there.
+    """
+    log_x = np.log(x)
+    terms = np.abs(p.slope * log_x) + np.abs(p.offset)
+    logarithmic = np.abs(p.slope) * 2 * EPS * (LOG_ULP * np.abs(log_x) + 1) + 2 * EPS * terms
+    cubic = 12 * EPS * np.polynomial.polynomial.polyval(x, np.abs([p.c0, p.c1, p.c2, p.c3]))
+    below, above = (pcm.fit(p._replace(split=split), x) for split in (np.inf, -np.inf))
+    beside = np.abs(x - p.split) <= 3 * EPS * p.split
+    return np.maximum(logarithmic, cubic) + np.where(beside, np.abs(below - above), 0)
+
+
+def drifted(
+    g: np.ndarray,
+    log_age: np.ndarray,
+    z: np.ndarray,
+    x: np.ndarray,
+    fits: list[FitParameters],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What one device conducts and its noise, and their errors, µS.
+
+    g·exp(-|mu + sigma·z|·ln(t/t_ref)): the exponent's errors, one rounding of its product, exp's
+    and the last product's. ln(t/t_ref): LOG_ULP units, and one rounding of t/t_ref.
+    """
+    mu, sigma, q = (pcm.fit(p, x) for p in fits)
+    d_mu, d_sigma, d_q = (fitted(p, x) for p in fits)
+    nu = np.abs(mu + sigma * z)
+    spread = np.abs(z) * (d_sigma + np.abs(sigma) * (NORMAL_RELATIVE + EPS))
+    d_nu = d_mu + spread + EPS * (np.abs(mu) + 2 * np.abs(sigma * z))
+    age = np.abs(log_age)
+    d_power = d_nu * age + nu * (EPS + 2 * EPS * LOG_ULP * age + EPS * age)
+    now = g * np.exp(-nu * log_age)
+    relative = np.expm1(d_power) + 2 * EPS * EXP_ULP + EPS  # beside a split d_power is not small
+    noise = now * np.abs(q)
+    return now, now * relative, noise, noise * (relative + EPS) + now * (1 + relative) * d_q
+
+
+def estimated(
+    x: np.ndarray, y: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors of a batch's estimate of each cell, of its standard error, and of the batch's sums.
+
+    E = y - x @ target: a sum of n products and a difference. Its columns' mean and mean square:
+    sums of B terms, and the errors of E, of which the root of the mean square passes on no more
+    than their own (the triangle inequality). The gradient: B products; 1 / sum x²: a sum of B
+    positive terms and a quotient.
+    """
+    batch, rows = x.shape
+    wanted = x @ target
+    residual = y - wanted
+    d_wanted = sums(rows) * (np.abs(x) @ np.abs(target))
+    d_residual = d_wanted + EPS * np.abs(residual)
+    d_sums = [
+        np.sum((2 * np.abs(value) + d) * d) + sums(batch + 1) * np.sum(value**2)
+        for value, d in ((residual, d_residual), (wanted, d_wanted))
+    ]
+    d_mean = d_residual.mean(axis=0) + sums(batch + 2) * np.abs(residual).mean(axis=0)
+    centred = residual - residual.mean(axis=0)
+    d_centred = d_residual + d_mean + EPS * np.abs(centred)
+    rms = np.sqrt((centred**2).mean(axis=0))
+    d_rms = np.sqrt((d_centred**2).mean(axis=0)) + (sums(batch + 3) / 2 + EPS) * rms
+    power = (x**2).sum(axis=0)[:, None]
+    inverse = np.divide(1.0, power, out=np.zeros_like(power), where=power > 0)
+    gradient = np.abs(x.T @ centred)
+    d_gradient = np.abs(x).T @ d_centred + sums(batch) * (np.abs(x).T @ np.abs(centred))
+    error = (d_gradient + sums(batch + 2) * gradient) * inverse
+    root = np.sqrt(inverse)
+    standard = root * (d_rms + rms * (sums(batch + 1) / 2 + 2 * EPS))
+    return SECOND_ORDER * error, SECOND_ORDER * standard, SECOND_ORDER * np.array(d_sums)
+
+
+def verified(
+    value: np.ndarray, total: np.ndarray, n: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors of a read's deviation from the mean before, of the sum of reads, and of the error.
+
+    The read less the dark one is rounded once; the old sum, times 254/255 (rounded) where the
+    count is full, once more and the new sum once in either twin; the mean and its difference.
+    """
+    mean = np.abs(total) / np.maximum(n, 1)
+    deviation = EPS * (2 * np.abs(value) + 2 * mean)
+    d_total = EPS * (np.abs(value) + 2 * np.abs(total) + 2 * (np.abs(value) + np.abs(total)))
+    after = np.minimum(n + 1, 255)
+    new = (np.abs(total) + np.abs(value)) / after
+    error = d_total / after + EPS * (2 * new + np.abs(target))
+    return SECOND_ORDER * deviation, SECOND_ORDER * d_total, SECOND_ORDER * error
+
+
+# choose: the nominal curve is read at curve[aim] + error, which is rounded, from a difference of
+# values of the curve; g moves by this part of the curve's size at most.
+CURVE_RELATIVE = 2 * EPS
+# Error over slope, gain and the bound of the step: a difference, two quotients, two products and
+# one comparison each.
+STEP_RELATIVE = 6 * EPS
+# The code's sum of its whole and its fraction (a quotient of two differences, at most 1), its
+# difference to the aim, both of at most 255 and then times a gain of at most 2, and the sum of
+# level and step, in levels.
+STEP_LEVELS = 255 * 64 * EPS * (2 * 4 + 1)

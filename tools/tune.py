@@ -6,6 +6,7 @@ start included, and the same time to wait.
 
     python tools/tune.py ip              # IP: one set for both ranges of the ADC
     python tools/tune.py gdp textbook    # others
+    python tools/tune.py ip --refine     # and trials near the best one so far
     python tools/tune.py --table         # the table of what was found so far
 """
 
@@ -46,7 +47,7 @@ def families(seed: int) -> Weights:
     }
 
 
-def suggest_step(trial: optuna.Trial) -> fa.Step:
+def suggest_step(trial: optuna.trial.BaseTrial) -> fa.Step:
     """Suggest threshold and step of a pulse."""
     gain = trial.suggest_float("gain", 0.2, 1.2)
     return fa.Step(
@@ -59,7 +60,7 @@ def suggest_step(trial: optuna.Trial) -> fa.Step:
     )
 
 
-def suggest_schedule(trial: optuna.Trial, iterations: int) -> dict[str, Any]:
+def suggest_schedule(trial: optuna.trial.BaseTrial, iterations: int) -> dict[str, Any]:
     """Suggest waits that add up to the time allowed, the one before the start's reads included."""
     passes = trial.suggest_int("final_passes", 0, 10)
     final = trial.suggest_float("final_delay", 0.0, 0.2)
@@ -73,13 +74,15 @@ def suggest_schedule(trial: optuna.Trial, iterations: int) -> dict[str, Any]:
     }
 
 
-def suggest_allocation(trial: optuna.Trial) -> tuple[str, int]:
+def suggest_allocation(trial: optuna.trial.BaseTrial) -> tuple[str, int]:
     """Suggest how devices are allocated; return its MVM-equivalents, too."""
     allocation = trial.suggest_categorical("allocation", ["two_device", "max_fill"])
     return allocation, 2 * SIZE + 1 if allocation == "two_device" else 0
 
 
-def suggest_ip(trial: optuna.Trial, verify: str = "cell") -> list[fa.IterativeProgramming]:
+def suggest_ip(
+    trial: optuna.trial.BaseTrial, verify: str = "cell"
+) -> list[fa.IterativeProgramming]:
     """Suggest one set of IP for both ranges of the ADC."""
     allocation, start = suggest_allocation(trial)
     iterations = (BUDGET - start) // SIZE
@@ -93,7 +96,7 @@ def suggest_ip(trial: optuna.Trial, verify: str = "cell") -> list[fa.IterativePr
     return [fa.IterativeProgramming(fine=fine, **common) for fine in (False, True)]
 
 
-def suggest_gdp(trial: optuna.Trial) -> list[fa.GradientDescentProgramming]:
+def suggest_gdp(trial: optuna.trial.BaseTrial) -> list[fa.GradientDescentProgramming]:
     """Suggest a set of GDP."""
     allocation, start = suggest_allocation(trial)
     source = trial.suggest_categorical("start_from", ["single_shot", "ip", "reset"])
@@ -117,14 +120,16 @@ def suggest_gdp(trial: optuna.Trial) -> list[fa.GradientDescentProgramming]:
     return [method]
 
 
-SEARCHES: dict[str, Callable[[optuna.Trial], list[Any]]] = {
+SEARCHES: dict[str, Callable[[optuna.trial.BaseTrial], list[Any]]] = {
     "ip": suggest_ip,
     "textbook": lambda trial: suggest_ip(trial, verify="device"),
     "gdp": suggest_gdp,
 }
 
 
-def objective(trial: optuna.Trial, suggest: Callable[[optuna.Trial], list[Any]]) -> float:
+def objective(
+    trial: optuna.trial.BaseTrial, suggest: Callable[[optuna.trial.BaseTrial], list[Any]]
+) -> float:
     """Return the geometric mean residual of a trial's methods on all weights."""
     config = fa.presets.hermes()
     logs: dict[int, list[float]] = {}
@@ -162,6 +167,43 @@ def search(name: str, trials: int) -> None:
         for trial in study.trials
         if trial.value is not None
     ]
+    write(name, rows)
+
+
+def refine(name: str, trials: int) -> None:
+    """Add trials, each a small change of all numbers of the best one so far."""
+    rows = json.loads((RESULTS / f"tuning_{name}.json").read_text())["all"]
+    rng = np.random.default_rng(len(rows))
+    wanted = len(rows) + trials
+    while len(rows) < wanted:
+        best = min(rows, key=lambda row: row["value"])
+        params = {
+            key: changed(key, value, rng)
+            for key, value in best.items()
+            if key not in ("value", "residuals")
+        }
+        trial = optuna.trial.FixedTrial(params)
+        try:
+            value = objective(trial, SEARCHES[name])
+        except optuna.TrialPruned:
+            continue
+        rows.append({"value": value, "residuals": trial.user_attrs["residuals"], **params})
+        print(f"{name} trial {len(rows)}: {value:.5f}, best {min(value, best['value']):.5f}")
+    write(name, rows)
+
+
+def changed(name: str, value: Any, rng: np.random.Generator) -> Any:
+    """Return a parameter somewhat larger or smaller, within its range; choices as they are."""
+    if isinstance(value, str) or name in ("batch", "start_rounds"):
+        return value
+    if name == "final_passes":
+        return int(np.clip(value + rng.integers(-1, 2), 0, 10))
+    most = {"gain": 1.2, "gain_decay": 1.0, "amplitude": 1.0, "margin": 3.0}.get(name, math.inf)
+    return min(value * math.exp(0.15 * rng.standard_normal()), most)
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    """Write all trials of a search."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"tuning_{name}.json"
     document = {
@@ -201,10 +243,11 @@ def main() -> None:
     )
     parser.add_argument("searches", nargs="*", choices=[*SEARCHES, []], help="what to search")
     parser.add_argument("--trials", type=int, default=80, help="completed trials of each search")
+    parser.add_argument("--refine", action="store_true", help="add trials to those written before")
     parser.add_argument("--table", action="store_true", help="write bench/results/tuning.csv")
     arguments = parser.parse_args()
     for name in arguments.searches:
-        search(name, arguments.trials)
+        (refine if arguments.refine else search)(name, arguments.trials)
     if arguments.table or arguments.searches:
         table()
 

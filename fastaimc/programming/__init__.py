@@ -22,6 +22,7 @@ __all__ = [
     "Step",
     "check_method",
     "from_dict",
+    "is_built_in",
     "to_dict",
 ]
 
@@ -44,7 +45,7 @@ def check_method(method: Method | None, config: CoreConfig) -> Method:
     for name in ("iterations", "start", "iterate"):
         if isinstance(method, type) or not hasattr(method, name):
             raise ConfigError(
-                f"method must be a method such as {', '.join(_KINDS)}(), got {method!r}"
+                f"method must be a method such as {'(), '.join(_KINDS)}(), got {method!r}"
             )
     name = type(method).__name__
     if written and not isinstance(method, DirectWrite):
@@ -59,6 +60,11 @@ def check_method(method: Method | None, config: CoreConfig) -> Method:
             "IterativeProgramming()"
         )
     return method
+
+
+def is_built_in(method: Method) -> bool:
+    """Return whether `from_dict` can make the method again."""
+    return type(method) in _KINDS.values()
 
 
 def to_dict(method: Method) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from fastaimc.terminals import Terminals
 QUANTISATION = 12.0**-0.5  # standard deviation of a rounding, in steps
 
 
-# The best of 80 trials of `tools/tune.py` (bench/results/tuning_ip.json), one set for both ranges.
+# The best of 120 trials of `tools/tune.py` (bench/results/tuning_ip.json), one set for both ranges.
 DEFAULT_STEP = Step(
-    margin=1.37, margin_end=1.26, kappa=2.45, gain=0.635, gain_end=0.544, max_step=0.024
+    margin=1.12, margin_end=1.31, kappa=2.86, gain=0.597, gain_end=0.522, max_step=0.0178
 )
 
 
@@ -66,12 +66,13 @@ class IterativeProgramming:
     verify: str = "cell"
     allocation: str = "two_device"
     step: Step = DEFAULT_STEP
-    verify_delay: float = 0.0346
-    final_passes: int = 6
-    final_delay: float = 0.0513
+    verify_delay: float = 0.0344
+    final_passes: int = 5
+    final_delay: float = 0.0557
 
     def __post_init__(self) -> None:
         check_integer("iterations", self.iterations, 1, 100_000)
+        check_choice("fine", self.fine, (False, True))
         check_choice("verify", self.verify, ("cell", "device"))
         check_choice("allocation", self.allocation, ALLOCATIONS)
         check_schedule(self)
@@ -123,7 +124,7 @@ class IterativeProgramming:
         if textbook:
             state["open"][state["fire"] == NONE] = NONE
         norm = np.square(targets, dtype=np.float64).sum(axis=(1, 2))
-        state["batch_error"] = np.sqrt(sums[:, 2] / np.maximum(norm, np.finfo(float).tiny))
+        state["batch_error"] = np.sqrt(sums[:, 2] / np.where(norm > 0, norm, np.nan))
         fire(terminals, state)
 
     def _read_std(self, terminals: Terminals, pooled: np.ndarray) -> np.ndarray:

@@ -112,8 +112,8 @@ def run(job: Run, engine: Engine, hooks: Hooks) -> None:
                 _record(job, hooks)
             if hooks.progress is not None:
                 hooks.progress(job.index, total, _text(job))
-            due = interrupted[0] or time.monotonic() - saved > CHECKPOINT_EVERY_S
-            if due and hooks.save is not None and job.index < total:
+            due = time.monotonic() - saved > CHECKPOINT_EVERY_S and job.index < total
+            if (due or interrupted[0]) and hooks.save is not None:
                 hooks.save()
                 saved = time.monotonic()
             if interrupted[0]:
@@ -142,5 +142,6 @@ def _record(job: Run, hooks: Hooks) -> None:
 
 
 def _text(job: Run) -> str:
-    error = job.state.get("batch_error")
-    return "start" if error is None else f"error {float(np.sqrt(np.mean(error**2))):.4f}"
+    error = job.state.get("batch_error", np.zeros(0))
+    error = error[np.isfinite(error)]
+    return f"error {float(np.sqrt(np.mean(error**2))):.4f}" if error.size else "start"

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from fastaimc.config.device import CODES
-from fastaimc.errors import check_integer, check_number
+from fastaimc.errors import ConfigError, check_integer, check_number
 from fastaimc.parameters import F32, StepParameters
 from fastaimc.programming.method import State
 from fastaimc.terminals import Terminals
@@ -75,11 +75,15 @@ class Step:
 
 
 class Schedule(Protocol):
-    """A method with a schedule of waits, in units of the time until evaluation."""
+    """A method with a step and a schedule of waits, in units of the time until evaluation."""
 
     @property
     def iterations(self) -> int:
         """Iterations in all."""
+
+    @property
+    def step(self) -> Step:
+        """Threshold and step of a pulse."""
 
     @property
     def verify_delay(self) -> float:
@@ -95,10 +99,12 @@ class Schedule(Protocol):
 
 
 def check_schedule(method: Schedule) -> None:
-    """Raise `ConfigError` for a schedule that cannot be kept."""
+    """Raise `ConfigError` for a step that is none, or a schedule that cannot be kept."""
+    if not isinstance(method.step, Step):
+        raise ConfigError(f"step must be a Step, got {method.step!r}")
     check_number("verify_delay", method.verify_delay, least=0)
     check_number("final_delay", method.final_delay, least=0)
-    check_integer("final_passes", method.final_passes, 0, method.iterations)
+    check_integer("final_passes", method.final_passes, 0, 100_000)
 
 
 def wait_for(method: Schedule, terminals: Terminals, state: State, index: int) -> np.ndarray:
@@ -218,7 +224,7 @@ def _allocate(
         g = np.take_along_axis(values, order[rank][None], axis=0)[0]
         found = device != NONE
         surplus = np.where(found & (terminals.targets != 0), index + offset, NONE)
-        if rank > 0 and (surplus != NONE).any():
+        if rank > 0:  # even with no such cell: pulses are numbered, and neighbours must not count
             terminals.pulse(surplus.astype(np.uint8), np.full(terminals.shape, RESET, np.uint8))
         last = rank == half - 1
         fits = ~found & ((rest <= g) | last)

@@ -15,8 +15,8 @@ def estimate(
     """Return each cell's error as a batch shows it, its standard error, and the batch's error.
 
     With E = y - x @ target, less each column's mean, the gradient ``x.T @ E`` over ``sum x²`` of
-    its row is an unbiased estimate of the cell's error for zero-mean independent inputs, with a
-    standard error of rms(E) of its column over ``sqrt(sum x²)``.
+    its row estimates the cell's error for zero-mean independent inputs, but for a factor 1 - 1/B
+    that the mean takes, with a standard error of rms(E) of its column over ``sqrt(sum x²)``.
 
     Returns
     -------

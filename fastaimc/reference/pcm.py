@@ -91,7 +91,8 @@ def pulse(
         chosen = device == index
         centre = p.centre_ua * (1 + p.centre_spread * z[1][:, index])
         width = p.width_ua * (1 + p.width_spread * z[2][:, index])
-        s = 1 / (1 + np.exp(-(current - centre) / width))
+        with np.errstate(over="ignore"):  # of a narrow device: then s is 0
+            s = 1 / (1 + np.exp(-(current - centre) / width))
         g = np.exp(p.log_g_set + p.g_set_spread * z[0][:, index] - p.depth * s)
         slope = g * p.depth * s * (1 - s) / width
         scatter = np.hypot(slope * p.jitter_ua, p.floor_us)

@@ -1,0 +1,387 @@
+"""Hypothesis strategies of what the engines take, within the physical domain, and calls of both.
+
+A call is a dict of arguments by name, in the Protocol's order.  Array contents come from a seeded
+generator, so that an example shrinks to a small shape and a small seed.
+"""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from fastaimc.config import Drift, MeltQuench, ReadNoise, StateFit
+from fastaimc.config.device import state_fits, state_parameters
+from fastaimc.engine import load
+from fastaimc.parameters import F32, StepParameters
+from fastaimc.reference.inputs import inputs as random_inputs
+
+REFERENCE, NUMBA = load("reference"), load("numba")
+TWINS = pytest.mark.parametrize("engine", [REFERENCE, NUMBA], ids=["reference", "numba"])
+NONE = 255  # no device
+TOP = 255 * 64  # the highest level of an amplitude
+
+Call = dict[str, Any]
+
+# What a function changes in place; all other arguments are left alone.
+DEVICES = ("conductance", "last_device", "last_s")
+CELLS = ("device", "filled", "level", "swing", "aim")
+IN_PLACE: dict[str, tuple[str, ...]] = {
+    "pulse": DEVICES,
+    "write": DEVICES,
+    "drift": ("mean", "variance"),
+    "gradient_pulses": (*CELLS, "fire", "code"),
+    "verify_pulses": ("total", "count", *CELLS, "fire", "code"),
+}
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+class Result(NamedTuple):
+    """What a function returned, and what it wrote into its arguments."""
+
+    out: Any
+    written: dict[str, np.ndarray]
+
+
+def run(engine: Any, name: str, call: Call, read_only: bool = False) -> Result:
+    """Call a function of an engine on copies; fail if it changes what it should only read."""
+    function = getattr(engine, name)
+    own = IN_PLACE.get(name, ())
+    given = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in call.items()}
+    assert list(given) == list(inspect.signature(getattr(REFERENCE, name)).parameters)
+    for key, value in given.items():
+        if isinstance(value, np.ndarray):
+            assert value.flags.c_contiguous
+            value.flags.writeable = key in own or not read_only
+    out = function(*given.values())
+    for key, value in call.items():
+        if isinstance(value, np.ndarray) and key not in own:
+            np.testing.assert_array_equal(given[key], value, err_msg=f"{name} changed {key}")
+    return Result(out, {key: given[key] for key in own})
+
+
+def twins(name: str, call: Call) -> tuple[Result, Result]:
+    """Return what the kernel and the reference make of a call, of equal dtypes and shapes."""
+    found, expected = run(NUMBA, name, call), run(REFERENCE, name, call)
+    if expected.out is None:
+        assert found.out is None
+    else:
+        assert (found.out.dtype, found.out.shape) == (expected.out.dtype, expected.out.shape)
+    return found, expected
+
+
+def accepts_read_only(name: str, call: Call) -> None:
+    """Hold a kernel to the same bits where all that it should only read is read-only."""
+    found, expected = run(NUMBA, name, call, read_only=True), run(NUMBA, name, call)
+    assert (found.out is None) == (expected.out is None)
+    if expected.out is not None:
+        np.testing.assert_array_equal(found.out, expected.out)
+    for key, value in expected.written.items():
+        np.testing.assert_array_equal(found.written[key], value)
+
+
+# --- sizes --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Size:
+    """Largest shapes of an example; some column counts stand beside the blocks' edges."""
+
+    tiles: int
+    rows: int
+    columns: int
+    batch: int
+
+
+# Without the compiler an example takes a thousand times longer.
+TINY = Size(tiles=2, rows=6, columns=7, batch=8)
+WIDE = Size(tiles=3, rows=33, columns=300, batch=40)
+SIZES = pytest.mark.parametrize(
+    "size", [pytest.param(TINY, id="tiny", marks=pytest.mark.nojit), pytest.param(WIDE, id="wide")]
+)
+EDGES = (1, 3, 4, 127, 128, 129, 131, 256, 257)
+
+seeds = st.integers(0, 2**32 - 1)
+steps = st.integers(0, 2**32 - 1)
+numbers = st.one_of(  # of a vector; around 2**32 the counter's next word takes over
+    st.integers(0, 2**47), st.integers(2**32 - 20, 2**32 + 20)
+)
+half_codes = st.sampled_from([None, *range(2, 17)]).map(
+    lambda bits: F32(0 if bits is None else 2 ** (bits - 1) - 1)
+)
+
+
+def floats(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(float(F32(low)), float(F32(high)), width=32, allow_subnormal=False)
+
+
+@st.composite
+def shapes(draw: st.DrawFn, size: Size) -> tuple[int, int, int]:
+    """(tile, row, column)."""
+    edges = [edge for edge in EDGES if edge <= size.columns]
+    columns = draw(st.one_of(st.sampled_from(edges), st.integers(1, size.columns)))
+    return draw(st.integers(1, size.tiles)), draw(st.integers(1, size.rows)), columns
+
+
+def identities(generator: np.random.Generator, tiles: int) -> np.ndarray:
+    return generator.integers(0, [2**32, 2**32, 2**16], (tiles, 3), dtype=np.uint32)
+
+
+def normals(generator: np.random.Generator, shape: tuple[int, ...], std: float) -> np.ndarray:
+    return generator.normal(0, std, shape).astype(np.float32)
+
+
+# --- crossbars ------------------------------------------------------------------------------------
+
+
+@st.composite
+def crossbar_calls(draw: st.DrawFn, size: Size, rows_alone: bool = False) -> Call:
+    """MVMs, or reads of single rows; the ADC's range is exceeded here and there."""
+    generator = np.random.default_rng(draw(seeds))
+    tiles, rows, width = shape = draw(shapes(size))
+    mean = normals(generator, shape, draw(floats(1, 20)))
+    noise = draw(st.sampled_from([0.0, 0.01, 0.5]))
+    groups = draw(st.integers(1, 3))
+    batch = draw(st.integers(0, size.batch))
+    span = draw(floats(0.3, 5)) * float(np.sqrt(1 if rows_alone else rows)) * mean.std()
+    spread = draw(st.sampled_from([0, 0.03, 0.15]))
+    adc: Call = {
+        "columns": np.clip(normals(generator, (tiles, 4, width), spread), -0.4, 0.4),
+        "full_scale": (span + generator.uniform(1, 2, tiles)).astype(np.float32),
+        "half_codes": draw(half_codes),
+    }
+    state: Call = {
+        "mean": mean,
+        "variance": (noise * generator.uniform(0, 2, shape)).astype(np.float32),
+        "identity": identities(generator, tiles),
+    }
+    if rows_alone:
+        chosen = generator.integers(0, rows, draw(st.integers(0, rows + 2)))
+        return {"rows": chosen, **state, "step": draw(steps), **adc}
+    x = generator.uniform(-1, 1, (groups, batch, rows)).astype(np.float32)
+    group = generator.integers(0, groups, tiles).astype(np.int32)
+    return {"x": x, "group": group, **state, "number": draw(numbers), **adc}
+
+
+# --- devices ------------------------------------------------------------------------------------
+
+
+@st.composite
+def melt_quench(draw: st.DrawFn) -> MeltQuench:
+    return MeltQuench(
+        g_set_us=draw(floats(5, 30)),
+        decades=draw(floats(1, 2.5)),
+        centre_ua=draw(floats(150, 250)),
+        width_ua=draw(floats(10, 20)),
+        g_set_spread=draw(floats(0, 0.3)),
+        centre_spread=draw(floats(0, 0.1)),
+        width_spread=draw(floats(0, 0.1)),
+        jitter_ua=draw(floats(0, 3)),
+        floor_us=draw(floats(0, 0.2)),
+        current_min_ua=draw(floats(80, 150)),
+        current_max_ua=draw(floats(300, 600)),
+    )
+
+
+@st.composite
+def device_states(draw: st.DrawFn, size: Size) -> tuple[np.random.Generator, Call]:
+    """Devices from RESET to beyond SET, and unformed ones; with a tile's clock and the seed."""
+    generator = np.random.default_rng(draw(seeds))
+    tiles, rows, width = shape = draw(shapes(size))
+    devices = draw(st.sampled_from([2, 4, 6, 8]))
+    full = (tiles, devices, rows, width)
+    g = np.exp(generator.uniform(np.log(0.005), np.log(30), full)).astype(np.float32)
+    g[generator.random(full) < 0.1] = 0
+    clock_s = 10 ** generator.uniform(-6, draw(floats(-5, 8)), tiles)
+    return generator, {
+        "conductance": g,
+        "last_device": any_devices(generator, shape, devices),
+        "last_s": (clock_s[:, None, None] * generator.uniform(0, 1, shape)).astype(np.float32),
+        "clock_s": clock_s,
+        "identity": identities(generator, tiles),
+    }
+
+
+def any_devices(generator: np.random.Generator, shape: tuple[int, ...], devices: int) -> np.ndarray:
+    """A device of each cell, or none."""
+    device = generator.integers(0, devices, shape).astype(np.uint8)
+    device[generator.random(shape) < 0.2] = NONE
+    return device
+
+
+def any_filled(generator: np.random.Generator, device: np.ndarray, devices: int) -> np.ndarray:
+    """Bits of the SET ones among a cell's other devices of its polarity, or no handing over."""
+    half = devices // 2
+    polarity = np.where(device < half, 2**half - 1, (2**half - 1) << half)
+    own = np.where(device == NONE, 0, 1 << (device % 8))
+    filled = generator.integers(0, 256, device.shape) & polarity & ~own
+    return np.where(generator.random(device.shape) < 0.2, NONE, filled).astype(np.uint8)
+
+
+@st.composite
+def pulse_calls(draw: st.DrawFn, size: Size) -> Call:
+    generator, state = draw(device_states(size))
+    shape, devices = state["last_s"].shape, state["conductance"].shape[1]
+    return {
+        **{key: state[key] for key in DEVICES},
+        "device": any_devices(generator, shape, devices),
+        "code": generator.integers(0, 256, shape).astype(np.uint8),
+        "clock_s": state["clock_s"],
+        "step": draw(steps),
+        "identity": state["identity"],
+        "parameters": draw(melt_quench()).parameters(),
+    }
+
+
+PUBLISHED = [  # spreads of writes: physics.md, section 3.3
+    (0.26348, 1.9650, -1.1731, 0, 0),
+    (0.16603222, 4.71806468, -8.48101252, 4.68961419, 0),
+    (0.348, 16.030, -43.853, 45.393, -16.815),
+]
+
+
+@st.composite
+def write_calls(draw: st.DrawFn, size: Size) -> Call:
+    """Values from zero to beyond the range of the spread's fit."""
+    call = draw(pulse_calls(size))
+    generator, scale = np.random.default_rng(draw(seeds)), draw(floats(5, 40))
+    value = (generator.uniform(0, 1.2, call["code"].shape) * scale).astype(np.float32)
+    value[generator.random(value.shape) < 0.1] = 0
+    values = {"value" if k == "code" else k: v for k, v in call.items() if k != "parameters"}
+    coefficients = np.array(draw(st.sampled_from(PUBLISHED)), np.float32)
+    return values | {
+        "value": value,
+        "inverse_scale": F32(1 / scale),
+        "coefficients": coefficients,
+    }
+
+
+@st.composite
+def fits(draw: st.DrawFn) -> StateFit:
+    low = draw(floats(0, 0.05))
+    return StateFit(
+        split=draw(floats(0.001, 1.1)),
+        slope=draw(floats(-0.05, 0)),
+        offset=draw(floats(-0.03, 0.03)),
+        low=low,
+        high=low + draw(floats(0, 0.1)),
+        cubic=(draw(floats(0, 0.1)), *(draw(floats(-0.05, 0.05)) for _ in range(3))),
+    )
+
+
+@st.composite
+def drift_calls(draw: st.DrawFn, size: Size) -> Call:
+    generator, state = draw(device_states(size))
+    shape, devices = state["last_s"].shape, state["conductance"].shape[1]
+    drift = Drift(t_ref_s=draw(floats(1, 40)), t_on_s=draw(floats(1e-4, 1)))
+    noise = ReadNoise()
+    if draw(st.booleans()):
+        drift = Drift(mean=draw(fits()), std=draw(fits()), t_ref_s=drift.t_ref_s)
+        noise = ReadNoise(q=draw(fits()))
+    on = draw(st.sampled_from([(drift, noise), (drift, noise), (None, noise), (drift, None)]))
+    select = np.full((1, 1, 1), draw(st.integers(0, 2**devices - 1)), np.uint8)
+    if draw(st.booleans()):
+        select = generator.integers(0, 2**devices, shape).astype(np.uint8)
+    return {
+        **{key: state[key] for key in (*DEVICES, "clock_s")},
+        "select": select,
+        "identity": state["identity"],
+        "fits": state_fits(*on),
+        "parameters": state_parameters(draw(floats(5, 25)), *on),
+        "mean": np.full(shape, np.nan, np.float32),
+        "variance": np.full(shape, np.nan, np.float32),
+    }
+
+
+# --- pulses that follow from measurements ---------------------------------------------------------
+
+
+def nominal_curve(device: MeltQuench) -> tuple[np.ndarray, np.ndarray]:
+    """Nominal conductance and scatter of every code, (256,), float32, µS."""
+    s = 1 / (1 + np.exp(-(device.currents_ua() - device.centre_ua) / device.width_ua))
+    g = device.g_set_us * 10 ** (-device.decades * s)
+    slope = g * device.decades * np.log(10) * s * (1 - s) / device.width_ua
+    scatter = np.hypot(slope * device.jitter_ua, device.floor_us)
+    return g.astype(np.float32), scatter.astype(np.float32)
+
+
+@st.composite
+def step_arguments(
+    draw: st.DrawFn, generator: np.random.Generator, shape: tuple[int, int, int]
+) -> Call:
+    """What both functions that choose pulses take, from `device` on."""
+    curve, scatter = nominal_curve(draw(melt_quench()))
+    devices = draw(st.sampled_from([2, 4, 6, 8]))
+    level = generator.integers(0, TOP + 1, shape).astype(np.int16)
+    level[generator.random(shape) < 0.2] = TOP
+    level[generator.random(shape) < 0.2] = 0
+    device = any_devices(generator, shape, devices)
+    return {
+        "device": device,
+        "filled": any_filled(generator, device, devices),
+        "level": level,
+        "swing": generator.integers(-5, 6, shape).astype(np.int8),
+        "aim": generator.integers(0, 256, shape).astype(np.uint8),
+        "curve": curve,
+        "scatter": scatter,
+        "parameters": StepParameters(
+            margin=F32(draw(st.sampled_from([0.0, 0.5, 2.0]))),
+            kappa=F32(draw(st.sampled_from([0.0, 1.0, 3.0]))),
+            gain=F32(draw(floats(0.1, 2))),
+            max_step=F32(draw(floats(1, 255))),
+            steepest=F32(np.diff(-curve).max() * draw(floats(1, 2))),
+            devices=F32(devices),
+        ),
+        "fire": np.full(shape, 77, np.uint8),
+        "code": np.full(shape, 77, np.uint8),
+    }
+
+
+@st.composite
+def gradient_calls(draw: st.DrawFn, size: Size) -> Call:
+    generator = np.random.default_rng(draw(seeds))
+    tiles, rows, _ = shape = draw(shapes(size))
+    groups = draw(st.integers(1, 2))
+    batch = draw(st.integers(0, size.batch))
+    key, kind = generator.integers(0, 2**32, 2, dtype=np.uint32), draw(st.integers(0, 3))
+    x = np.zeros((groups, batch, rows), np.float32)
+    for step in range(groups if batch else 0):
+        x[step] = random_inputs(kind, key, step, batch, rows)
+    if draw(st.booleans()):
+        x[:, :, generator.integers(rows)] = 0  # a row that is never driven
+    group = generator.integers(0, groups, tiles).astype(np.int32)
+    targets = normals(generator, shape, draw(floats(0.1, 20)))
+    held = targets + normals(generator, shape, 10 ** draw(floats(-3, 1)))
+    y = x[group] @ held + normals(generator, (tiles, 1, shape[2]), draw(floats(0, 5)))
+    y += normals(generator, y.shape, draw(floats(0, 5)))
+    return {
+        "x": x,
+        "group": group,
+        "y": y.astype(np.float32),
+        "targets": targets,
+        **draw(step_arguments(generator, shape)),
+    }
+
+
+@st.composite
+def verify_calls(draw: st.DrawFn, size: Size) -> Call:
+    generator = np.random.default_rng(draw(seeds))
+    tiles, _, width = shape = draw(shapes(size))
+    scale = 10 ** draw(floats(-5, 1))  # of errors; the small ones meet the flat ends of the curve
+    targets = normals(generator, shape, scale * draw(floats(0, 10)))
+    dark = normals(generator, (tiles, width), scale)
+    count = generator.choice(np.array([0, 1, 2, 30, 254, 255], np.uint8), shape)
+    reads = targets[None] + normals(generator, (2, *shape), scale)
+    return {
+        "reading": reads[0] + dark[:, None, :],
+        "dark": dark,
+        "targets": targets,
+        "total": (reads[1] * count).astype(np.float32),
+        "count": count,
+        "read_std": (scale * generator.uniform(0, 1, tiles)).astype(np.float32),
+        **draw(step_arguments(generator, shape)),
+    }

@@ -1,0 +1,278 @@
+"""Configs: every field has its rule, a message that names it, and a source for its default."""
+
+import ast
+import dataclasses
+import io
+import math
+import re
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastaimc as fa
+from fastaimc import config as configs
+from fastaimc.config import (
+    ADC,
+    DAC,
+    Circuit,
+    CoreConfig,
+    Drift,
+    MeltQuench,
+    ProgrammedState,
+    ReadNoise,
+    StateFit,
+    presets,
+)
+from fastaimc.errors import ConfigError
+
+pytestmark = pytest.mark.nojit
+
+HERMES = presets.hermes()
+PARTS = (ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit)
+FOLDER = Path(str(configs.__file__)).parent
+SOURCE = re.compile(r"assumption|HERMES|aihwkit|et al\.|derived")
+
+POSITIVE = (
+    *("g_max_us", "weight_quantile", "state_scale_us", "adc.cell_lsb_us", "adc.full_scale_sigmas"),
+    *("device.g_set_us", "device.decades", "device.centre_ua", "device.width_ua"),
+    *("device.current_min_ua", "drift.t_ref_s", "drift.t_on_s", "read_noise.t_read_s"),
+)
+NOT_NEGATIVE = (
+    *("t_eval_s", "adc.gain_std", "adc.offset_std", "adc.inl_std", "circuit.t_mvm_s"),
+    *("circuit.energy_mvm_j", "circuit.t_pulse_s", "circuit.energy_set_j"),
+    *("circuit.energy_reset_j", "device.g_set_spread", "device.centre_spread"),
+    *("device.width_spread", "device.jitter_ua", "device.floor_us"),
+)
+OTHER_NUMBERS = (
+    *("device.current_max_ua", "read_noise.window_s"),
+    *(f"{fit}.{name}" for fit in ("drift.mean", "drift.std", "read_noise.q") for name in
+      ("split", "slope", "offset", "low", "high")),
+)  # fmt: skip
+NUMBERS = (*POSITIVE, *NOT_NEGATIVE, *OTHER_NUMBERS)
+INTEGERS = {
+    "rows": (1, 65536),
+    "columns": (1, 65536),
+    "devices_per_polarity": (1, 4),
+    "dac.bits": (2, 16),
+    "adc.bits": (2, 16),
+    "adc.programming_bits": (2, 16),
+    "circuit.parallel_pulses": (1, 65536),
+}
+MOST = {
+    "weight_quantile": 1,
+    "adc.gain_std": 0.15,
+    "adc.offset_std": 0.15,
+    "adc.inl_std": 0.15,
+    "device.g_set_spread": 1,
+    "device.centre_spread": 0.15,
+    "device.width_spread": 0.15,
+}
+TUPLES = ("drift.mean.cubic", "drift.std.cubic", "read_noise.q.cubic")
+TYPES = {
+    "device": "MeltQuench or ProgrammedState",
+    "drift": "Drift or None",
+    "read_noise": "ReadNoise or None",
+    "dac": "DAC",
+    "adc": "ADC",
+    "circuit": "Circuit",
+    "drift.mean": "StateFit",
+    "drift.std": "StateFit",
+    "read_noise.q": "StateFit",
+}
+
+
+def paths(node: Any, prefix: str = "") -> list[str]:
+    found = []
+    for item in dataclasses.fields(node):
+        found.append(prefix + item.name)
+        child = getattr(node, item.name)
+        if dataclasses.is_dataclass(child):
+            found += paths(child, f"{prefix}{item.name}.")
+    return found
+
+
+def named(path: str) -> str:
+    """What a message calls the field at a path: fits do not know whose they are."""
+    parts = path.split(".")
+    return f"fit.{parts[-1]}" if len(parts) == 3 else path
+
+
+def refused(path: str, value: Any, rule: str, given: str | None = None) -> None:
+    """Expect a message that names the argument, the rule and what was given."""
+    with pytest.raises(ConfigError) as caught:
+        fa.override(HERMES, {path: value})
+    message = str(caught.value)
+    assert message.startswith(f"{named(path)} must "), message
+    assert rule in message
+    assert message.endswith(f"got {given or repr(value)}"), message
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+def test_every_field_is_tried_below() -> None:
+    tried = {*NUMBERS, *INTEGERS, *TUPLES, *TYPES, "compensation"}
+    assert tried == set(paths(HERMES))
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+def test_numbers_are_numbers_that_engines_can_hold(path: str) -> None:
+    for value in ("8", True, [1.0], 1j, ProgrammedState()):
+        refused(path, value, "be a number")
+    for value in (math.nan, math.inf, -math.inf):
+        refused(path, value, "be finite")
+    refused(path, 10**400, "be finite", "inf")
+    for value in (1e300, -1e39, 1e-300):
+        refused(path, value, "fit into float32")
+
+
+@pytest.mark.parametrize("path", POSITIVE)
+def test_positive_numbers(path: str) -> None:
+    for value in (0.0, -1.0):
+        refused(path, value, "be > 0")
+
+
+@pytest.mark.parametrize("path", NOT_NEGATIVE)
+def test_numbers_from_zero(path: str) -> None:
+    refused(path, -1e-6, "be >= 0")
+    assert fa.override(HERMES, {path: 0.0}) != HERMES
+
+
+@pytest.mark.parametrize("path", MOST)
+def test_numbers_with_a_largest(path: str) -> None:
+    refused(path, MOST[path] * 1.01, f"be <= {MOST[path]:g}")
+    fa.override(HERMES, {path: MOST[path]})
+
+
+@pytest.mark.parametrize("path", INTEGERS)
+def test_integers(path: str) -> None:
+    low, high = INTEGERS[path]
+    for value in (2.0, "2", True, [2]):
+        refused(path, value, "be an integer")
+    for value in (low - 1, high + 1, -(10**30)):
+        refused(path, value, f"be from {low} to {high}")
+    small = {"g_max_us": 1.0} if path == "devices_per_polarity" else {}
+    for value in (low, high, np.int16(min(high, 4))):
+        fa.override(HERMES, {path: value} | small)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 17, 40])
+@pytest.mark.parametrize("path", ["dac.bits", "adc.bits", "adc.programming_bits"])
+def test_bits_that_no_converter_has(path: str, bits: int) -> None:
+    refused(path, bits, "be from 2 to 16")
+
+
+@pytest.mark.parametrize("path", ["dac.bits", "adc.bits", "adc.programming_bits", "drift"])
+def test_none_switches_off(path: str) -> None:
+    fa.override(HERMES, {path: None})
+
+
+@pytest.mark.parametrize("path", TYPES)
+def test_parts_are_of_their_type(path: str) -> None:
+    refused(path, 3, f"be of type {TYPES[path]}")
+    refused(path, StateFit if "." in path else CoreConfig, "be of type")
+
+
+@pytest.mark.parametrize("path", TUPLES)
+def test_fits_have_four_coefficients(path: str) -> None:
+    for value in ((1.0, 2.0, 3.0), [1.0, 2.0, 3.0, 4.0], 1.0, None):
+        refused(path, value, "be a tuple of 4 numbers")
+    refused(path, (0.0, 0.0, 0.0, "0"), "be a number", "'0'")
+    refused(path, (0.0, 0.0, math.inf, 0.0), "be finite", "inf")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ((), "device.std_us must be a tuple of 1 to 5 numbers, got ()"),
+        ([0.1], "device.std_us must be a tuple of 1 to 5 numbers, got [0.1]"),
+        ((1.0,) * 6, f"device.std_us must be a tuple of 1 to 5 numbers, got {(1.0,) * 6}"),
+        (("a",), "device.std_us must be a number, got 'a'"),
+        ((math.nan,), "device.std_us must be finite, got nan"),
+    ],
+)
+def test_programmed_states_have_coefficients(value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        ProgrammedState(std_us=value)
+    with pytest.raises(ConfigError, match=re.escape("device.g_scale_us must be > 0, got 0.0")):
+        ProgrammedState(g_scale_us=0.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("g_max_us", 29.0, "must be <= devices_per_polarity * device.g_set_us (28), got 29"),
+        ("device.g_set_us", 9.0, "must be <= devices_per_polarity * device.g_set_us (18), got 20"),
+        ("device.current_min_ua", 600.0, "device.current_max_ua must be > 600, got 500.0"),
+        ("device.current_max_ua", 100.0, "device.current_max_ua must be > 100, got 100.0"),
+        ("read_noise.window_s", 5e-7, "read_noise.window_s must be >= 5.12e-07, got 5e-07"),
+        ("drift.mean.low", 1.0, "fit.low must be <= fit.high (0.13), got 1.0"),
+        ("compensation", "globl", "(did you mean 'global'?)"),
+        ("compensation", None, "compensation must be one of 'global', 'none', got None"),
+        ("compensation", [], "compensation must be one of 'global', 'none', got []"),
+    ],
+)
+def test_impossible_ranges_and_choices(path: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        fa.override(HERMES, {path: value})
+
+
+# --- what they are --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_are_frozen_slotted_and_keyword_only(part: type) -> None:
+    instance = part()
+    name = dataclasses.fields(part)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(instance, name, 1)
+    assert not hasattr(instance, "__dict__")
+    with pytest.raises(TypeError):
+        part(1)
+    assert hash(instance) == hash(part())
+
+
+def test_the_presets_say_what_they_are() -> None:
+    found = {name: value for name, value in vars(presets).items() if callable(value)}
+    made = {
+        name: f for name, f in found.items() if getattr(f, "__module__", "") == presets.__name__
+    }
+    assert set(made) >= {"hermes", "ideal"}
+    for preset in made.values():
+        assert isinstance(preset(), CoreConfig)
+        assert len(str(preset.__doc__)) > 50
+    assert (HERMES.rows, HERMES.columns, HERMES.devices) == (256, 256, 4)
+    assert (HERMES.adc.bits, HERMES.dac.bits, HERMES.adc.cell_lsb_us) == (8, 8, 0.129)
+    ideal = presets.ideal()
+    assert (ideal.drift, ideal.read_noise, ideal.adc.bits, ideal.dac.bits) == (None,) * 4
+    assert "et al." in str(presets.hermes.__doc__) or "JSSC" in str(presets.hermes.__doc__)
+
+
+def defaults() -> list[tuple[str, str, bool]]:
+    """Name, comments and compositeness of every field of the dataclasses in config/."""
+    found = []
+    for path in sorted(FOLDER.glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        comments = {t.start[0]: t.string for t in tokens if t.type == tokenize.COMMENT}
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.ClassDef) or not node.decorator_list:
+                continue
+            for item in node.body:
+                if isinstance(item, ast.AnnAssign):
+                    lines = range(item.lineno, (item.end_lineno or item.lineno) + 1)
+                    comment = " ".join(comments.get(line, "") for line in lines)
+                    composed = item.value is not None and "factory" in ast.unparse(item.value)
+                    found.append((f"{node.name}.{ast.unparse(item.target)}", comment, composed))
+    return found
+
+
+def test_every_default_has_a_source_or_is_an_assumption() -> None:
+    """But for parts, whose own fields have theirs."""
+    fields = defaults()
+    assert len(fields) == sum(len(dataclasses.fields(part)) for part in PARTS)
+    missing = [name for name, comment, part in fields if not part and not SOURCE.search(comment)]
+    assert not missing
