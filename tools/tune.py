@@ -2,8 +2,9 @@
 
 The weights and seeds are others than those of ``bench/experiments``.  The objective is the
 geometric mean of the residual MVM error.  All methods get the same number of MVM-equivalents,
-start included, and the same time to wait.
+start included, and the same time to wait.  What is committed took 80 trials and 40 to refine, each.
 
+    pip install -e .[tune]
     python tools/tune.py ip              # IP: one set for both ranges of the ADC
     python tools/tune.py gdp textbook    # others
     python tools/tune.py ip --refine     # and trials near the best one so far
