@@ -244,6 +244,10 @@ class AnalogMatrix:
         """Return what the cells hold now, (out, in), in units of the weights."""
         return from_tiles(self._programmed.mapping, self._mean)
 
+    def conductances(self) -> np.ndarray:
+        """Return what the cells hold now, (tile, row, column), float32, µS: a copy."""
+        return self._mean.copy()
+
     def target_weights(self) -> np.ndarray:
         """Return what the cells were to hold, (out, in)."""
         return from_tiles(self._programmed.mapping, self._programmed.targets)

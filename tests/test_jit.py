@@ -6,15 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from subprocesses import run, start
 
 import fastaimc
 from fastaimc.kernels import elementary, jit
-
-compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 
 # Calls a parallel kernel of philox.py, whose helper `log_normal_range` stands in elementary.py.
 NORMALS = """
@@ -66,7 +63,7 @@ def test_arithmetic_is_strict() -> None:
         np.testing.assert_array_equal(ratios(x, y), np.float32([np.inf, -np.inf, np.nan, np.nan]))
 
 
-@compiled
+# Not marked `nojit`: without the compiler there is nothing to look at.
 def test_only_what_is_written_as_prange_runs_in_parallel() -> None:
     options: Any = ratios
     assert options.targetoptions["parallel"] == {
@@ -168,7 +165,7 @@ def test_an_entry_of_another_stamp_or_key_is_no_hit(tmp_path: Path) -> None:
     assert file("new").load("float32") == "new code"
 
 
-@compiled
+# Not marked `nojit`: without the compiler there is nothing to look at.
 def test_the_stamp_is_in_every_kernel() -> None:
     for kernel in (elementary.exp, elementary.exp_array, ratio):
         cache: Any = kernel

@@ -20,7 +20,7 @@ import numpy as np
 from rich.progress import track
 
 import fastaimc as fa
-from fastaimc.config import ADC, CoreConfig, Drift, ProgrammedState, ReadNoise, StateFit
+from fastaimc.config import ADC, CoreConfig
 from fastaimc.core import full_scales
 from fastaimc.mapping import to_tiles
 
@@ -45,35 +45,6 @@ def families(seed: int) -> dict[str, np.ndarray]:
         "low-rank": rng.standard_normal((SIZE, 16)) @ rng.standard_normal((16, SIZE)),
         "Student-t(3)": rng.standard_t(3, shape),
     }
-
-
-def hermes_two_devices() -> CoreConfig:
-    """Return HERMES by the published statistics of its programmed cells of two devices.
-
-    Programming spread, drift and read noise of the two-device fits (aihwkit, HermesNoiseModel),
-    which describe a whole cell, at their first read after 300 s; converters as in the preset.
-    """
-    cubic = (0.0123, 0.0211, -0.0280, 0.0069)
-    return CoreConfig(
-        devices_per_polarity=1,
-        device=ProgrammedState(std_us=(0.16603222, 4.71806468, -8.48101252, 4.68961419)),
-        state_scale_us=20.7,
-        drift=Drift(
-            std=StateFit(
-                split=0.3055,
-                slope=-0.0117,
-                offset=-0.0057,
-                low=0.0091,
-                high=0.04,
-                cubic=(0.0073, 0.0093, -0.0118, 0.0),
-            ),
-            t_ref_s=300.0,
-        ),
-        read_noise=ReadNoise(
-            q=StateFit(split=0.16, slope=-0.0117, offset=-0.0069, low=0.015, high=0.04, cubic=cubic)
-        ),
-        t_eval_s=300.0,
-    )
 
 
 def tuned_textbook() -> fa.IterativeProgramming:
@@ -162,7 +133,7 @@ def run(seeds: int) -> Rows:
                     add(cell_range(weights, hermes, bits, where), method, "IP", bits, where)
             add(cell_range(weights, hermes, 8, "fs"), plain, "GDP without affine", 8, "MVM")
             add(hermes, textbook, "textbook IP", 8, "0.129 µS")
-            add(hermes_two_devices(), fa.DirectWrite(), "published statistics", 8, "none")
+            add(fa.presets.hermes_statistics(), fa.DirectWrite(), "published statistics", 8, "none")
             control = without_circuit_errors(hermes)
             add(control, ip, "IP", None, "ideal")
             add(control, gdp, "GDP", None, "ideal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastaimc.config.circuit import ADC, DAC
 from fastaimc.config.core import CoreConfig
-from fastaimc.config.device import ProgrammedState
+from fastaimc.config.device import Drift, ProgrammedState, ReadNoise, StateFit
 
 
 def hermes() -> CoreConfig:
@@ -20,6 +20,46 @@ def hermes() -> CoreConfig:
     (256, 4)
     """
     return CoreConfig(adc=ADC(cell_lsb_us=0.129))
+
+
+def hermes_statistics() -> CoreConfig:
+    """Return HERMES by the published statistics of its programmed cells of two devices.
+
+    Programming spread, drift and read noise of the two-device fits (aihwkit's HermesNoiseModel),
+    which describe a whole cell, at their first read after 300 s; converters as in `hermes`.
+
+    Examples
+    --------
+    >>> hermes_statistics().devices
+    2
+    """
+    return CoreConfig(
+        devices_per_polarity=1,
+        device=ProgrammedState(std_us=(0.16603222, 4.71806468, -8.48101252, 4.68961419)),
+        state_scale_us=20.7,
+        drift=Drift(
+            std=StateFit(
+                split=0.3055,
+                slope=-0.0117,
+                offset=-0.0057,
+                low=0.0091,
+                high=0.04,
+                cubic=(0.0073, 0.0093, -0.0118, 0.0),
+            ),
+            t_ref_s=300.0,
+        ),
+        read_noise=ReadNoise(
+            q=StateFit(
+                split=0.16,
+                slope=-0.0117,
+                offset=-0.0069,
+                low=0.015,
+                high=0.04,
+                cubic=(0.0123, 0.0211, -0.0280, 0.0069),
+            )
+        ),
+        t_eval_s=300.0,
+    )
 
 
 def ideal() -> CoreConfig:

@@ -1,0 +1,291 @@
+"""Which method programs a network better: the same weights by every method, over seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastaimc.api import program
+from fastaimc.config import CoreConfig, MeltQuench, override, presets
+from fastaimc.errors import InputError, nearest
+from fastaimc.matrix import AnalogMatrix
+from fastaimc.metrics import INPUTS, exact_conductances, mvm_error, weight_error
+from fastaimc.network import Network, accuracy, digital, forward
+from fastaimc.programming import (
+    DirectWrite,
+    GradientDescentProgramming,
+    IterativeProgramming,
+    Method,
+)
+
+OUTSIDE = 0.025  # a cell is outside if it is off by more than this part of g_max
+EXACT = "exact"
+WHOLE = "all layers"
+METHODS = ("ip", "ip-fine", "gdp", "statistics")
+
+Matrices = dict[str, AnalogMatrix]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to program: its label, the cores and the method."""
+
+    label: str
+    config: CoreConfig
+    method: Method
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one candidate did to one layer with one seed.
+
+    Errors are relative: `total`, `linear` and `residual` for uniform inputs, `residual_sparse` and
+    `residual_relu` for others; `outside` is the part of cells off by more than 2.5 % of g_max.
+    """
+
+    label: str
+    seed: int
+    layer: str
+    cells: int
+    total: float
+    linear: float
+    residual: float
+    residual_sparse: float
+    residual_relu: float
+    floor: float
+    weight_error: float
+    outside: float
+    pulses: float
+    mvms: float
+    row_reads: float
+    mvm_equivalents: float
+    energy_j: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Accuracy of the default network programmed by one candidate with one seed."""
+
+    label: str
+    seed: int
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that was measured.
+
+    Attributes
+    ----------
+    histories : dict
+        Of the first seed, all layers together, by label: as `AnalogMatrix.history`.
+    maps : dict
+        Error of every cell of the first seed's largest tile, (row, column), µS, by label.
+    """
+
+    rows: list[Row]
+    accuracies: list[Accuracy]
+    histories: dict[str, dict[str, np.ndarray]]
+    maps: dict[str, np.ndarray]
+    provenance: dict[str, Any]
+
+    @property
+    def labels(self) -> list[str]:
+        """Candidates in their order."""
+        return list(dict.fromkeys(row.label for row in self.rows))
+
+    @property
+    def layers(self) -> list[str]:
+        """Layers in their order, the whole last."""
+        return list(dict.fromkeys(row.layer for row in self.rows))
+
+    def values(self, label: str, layer: str, field: str) -> np.ndarray:
+        """Return one figure over the seeds."""
+        found = [row for row in self.rows if row.label == label and row.layer == layer]
+        return np.array([getattr(row, field) for row in found])
+
+
+def candidates(
+    config: CoreConfig,
+    names: Sequence[str] = METHODS,
+    iterations: int | None = None,
+    batch: int | None = None,
+) -> list[Candidate]:
+    """Return the named ways to program a core.
+
+    "ip" reads cells in the range of MVMs, "ip-fine" in the ADC's cell range, "gdp" needs only MVMs;
+    "statistics" are cells as the published statistics of HERMES have them.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, or no name at all.
+    """
+    if not names:
+        raise InputError(f"methods must name at least one of {', '.join(METHODS)}")
+    rounds: dict[str, Any] = {} if iterations is None else {"iterations": iterations}
+    batches: dict[str, Any] = {} if batch is None else {"batch": batch}
+    coarse = override(config, {"adc.cell_lsb_us": None})
+    ways = {
+        "ip": Candidate("IP", coarse, IterativeProgramming(**rounds)),
+        "ip-fine": Candidate("fine IP", config, IterativeProgramming(fine=True, **rounds)),
+        "gdp": Candidate("GDP", coarse, GradientDescentProgramming(**rounds, **batches)),
+        "statistics": Candidate("statistics", presets.hermes_statistics(), DirectWrite()),
+    }
+    for name in names:
+        if name not in ways:
+            raise InputError(
+                f"methods must be from {', '.join(METHODS)}, got {name!r}{nearest(name, METHODS)}"
+            )
+    if not isinstance(config.device, MeltQuench):
+        return [Candidate("write", config, DirectWrite())]
+    return [ways[name] for name in names]
+
+
+def compare(
+    weights: Mapping[str, np.ndarray],
+    ways: Sequence[Candidate],
+    seeds: int,
+    *,
+    network: Network | None = None,
+    images: tuple[np.ndarray, np.ndarray] | None = None,
+    engine: str = "numba",
+    threads: int | None = None,
+    samples: int = 500,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Comparison:
+    """Program all weights by every candidate with every seed, and measure.
+
+    The exact write, whose cells hold their targets, is measured with the first candidate's
+    converters.  With a network and labelled images its accuracy is measured, too.
+    """
+    rows: list[Row] = []
+    accuracies: list[Accuracy] = []
+    histories: dict[str, dict[str, np.ndarray]] = {}
+    maps: dict[str, np.ndarray] = {}
+    provenance: dict[str, Any] = {}
+    ranges: Any = network.input_ranges if network else 1.0
+    total = seeds * len(ways)
+    for index in range(total):
+        seed, way = index // len(ways), ways[index % len(ways)]
+        matrices: Matrices = program(
+            dict(weights),
+            way.config,
+            way.method,
+            seed=seed,
+            input_range=ranges,
+            engine=engine,
+            threads=threads,
+            record_every=1 if seed == 0 else 0,
+        )
+        subjects = [(way.label, matrices)]
+        if way is ways[0]:
+            subjects.insert(0, (EXACT, _exact(matrices)))
+            provenance = provenance or next(iter(matrices.values())).provenance
+        for label, subject in subjects:
+            rows += _measure(label, seed, subject, samples)
+            if network is not None and images is not None:
+                logits = forward(network, images[0], {n: m.mvm for n, m in subject.items()})
+                accuracies.append(Accuracy(label, seed, accuracy(logits, images[1])))
+        if seed == 0:
+            histories[way.label] = _history(matrices)
+            maps[way.label] = _map(matrices)
+        if progress is not None:
+            progress(index + 1, total, f"{way.label}, seed {seed}")
+    if network is not None and images is not None:
+        logits = forward(network, images[0], digital(network))
+        accuracies.insert(0, Accuracy("digital", 0, accuracy(logits, images[1])))
+    return Comparison(rows, accuracies, histories, maps, provenance)
+
+
+def _exact(matrices: Matrices) -> Matrices:
+    return {
+        name: matrix.with_conductances(*exact_conductances(matrix))
+        for name, matrix in matrices.items()
+    }
+
+
+def _measure(label: str, seed: int, matrices: Matrices, samples: int) -> Iterator[Row]:
+    """Yield a row for every layer and one for the whole."""
+    found = [_row(label, seed, name, matrix, samples) for name, matrix in matrices.items()]
+    yield from found
+    cells = np.array([row.cells for row in found])
+    names = [field.name for field in dataclasses.fields(Row)][4:]
+    values = {name: np.array([getattr(row, name) for row in found]) for name in names}
+    whole = {}
+    for name, value in values.items():
+        if name == "latency_s":
+            whole[name] = float(value.max())
+        elif name == "outside":
+            whole[name] = float((value * cells).sum() / cells.sum())
+        elif name in ("pulses", "mvms", "row_reads", "mvm_equivalents", "energy_j"):
+            whole[name] = float(value.sum())
+        else:
+            whole[name] = float(np.sqrt((value**2 * cells).sum() / cells.sum()))
+    yield Row(label=label, seed=seed, layer=WHOLE, cells=int(cells.sum()), **whole)
+
+
+def _row(label: str, seed: int, name: str, matrix: AnalogMatrix, samples: int) -> Row:
+    errors = {
+        kind: mvm_error(matrix, samples=samples, seed=seed + 1, inputs=kind) for kind in INPUTS
+    }
+    uniform = errors["uniform"]
+    cost = matrix.cost
+    written = label == EXACT
+    off = np.abs(matrix.conductances() - matrix.targets)
+    outside = sum(
+        int((off[tile, :rows, :columns] > OUTSIDE * matrix.config.g_max_us).sum())
+        for tile, (rows, columns) in enumerate(matrix.core.extents)
+    )
+    cells = matrix.shape[0] * matrix.shape[1]
+    return Row(
+        label=label,
+        seed=seed,
+        layer=name,
+        cells=cells,
+        total=uniform.total,
+        linear=uniform.linear,
+        residual=uniform.residual,
+        residual_sparse=errors["sparse"].residual,
+        residual_relu=errors["relu"].residual,
+        floor=uniform.floor,
+        weight_error=weight_error(matrix),
+        outside=outside / cells,
+        pulses=0.0 if written else float(cost.pulses_set + cost.pulses_reset),
+        mvms=0.0 if written else float(cost.mvms),
+        row_reads=0.0 if written else float(cost.row_reads),
+        mvm_equivalents=0.0 if written else float(cost.mvm_equivalents),
+        energy_j=0.0 if written else cost.energy_j,
+        latency_s=0.0 if written else cost.latency_s,
+    )
+
+
+def _map(matrices: Matrices) -> np.ndarray:
+    """Return the errors of the cells of the largest tile."""
+    largest = max(matrices.values(), key=lambda matrix: matrix.core.extents.prod(axis=1).max())
+    extents = largest.core.extents
+    tile = int(extents.prod(axis=1).argmax())
+    rows, columns = extents[tile]
+    error = largest.conductances()[tile] - largest.targets[tile]
+    return np.asarray(error[:rows, :columns])
+
+
+def _history(matrices: Matrices) -> dict[str, np.ndarray]:
+    """Return the whole's history: sums of counts, rms of errors weighted by cells."""
+    histories = [matrix.history for matrix in matrices.values()]
+    cells = np.array([matrix.shape[0] * matrix.shape[1] for matrix in matrices.values()])[:, None]
+    out = {"iteration": histories[0]["iteration"]}
+    for name in histories[0]:
+        stack = np.array([history[name] for history in histories], dtype=np.float64)
+        if name.endswith("error"):
+            out[name] = np.sqrt((stack**2 * cells).sum(axis=0) / cells.sum())
+        elif name == "latency_s":
+            out[name] = stack.max(axis=0)
+        elif name != "iteration":
+            out[name] = stack.sum(axis=0)
+    return out

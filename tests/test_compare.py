@@ -1,0 +1,133 @@
+"""A comparison of methods, its tables, its words, its JSON and its figure."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import fastaimc as fa
+from fastaimc import plots, report
+from fastaimc.compare import EXACT, METHODS, WHOLE, Comparison, candidates, compare
+from fastaimc.network import Network
+
+SEEDS = 2
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    """A network of two layers."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "hidden": rng.standard_normal((24, 32)).astype(np.float32),
+        "output": rng.standard_normal((10, 24)).astype(np.float32),
+    }
+    return Network(
+        names=("hidden", "output"),
+        weights=weights,
+        biases={name: np.zeros(len(value), np.float32) for name, value in weights.items()},
+        input_ranges={"hidden": 1.0, "output": 20.0},
+        accuracy=0.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison(network: Network) -> Comparison:
+    """All methods on it, labelled by the network itself."""
+    images = np.random.default_rng(1).uniform(0, 1, (50, 32)).astype(np.float32)
+    hidden = np.maximum(images @ network.weights["hidden"].T, 0)
+    labels = np.argmax(hidden @ network.weights["output"].T, axis=1)
+    ways = candidates(fa.presets.hermes(), METHODS, iterations=6, batch=64)
+    return compare(
+        network.weights,
+        ways,
+        SEEDS,
+        network=network,
+        images=(images, labels),
+        threads=1,
+        samples=50,
+    )
+
+
+def test_every_candidate_has_a_row_for_every_layer_and_seed(comparison: Comparison) -> None:
+    assert comparison.labels == [EXACT, "IP", "fine IP", "GDP", "statistics"]
+    assert comparison.layers == ["hidden", "output", WHOLE]
+    for label in comparison.labels:
+        for layer in comparison.layers:
+            assert len(comparison.values(label, layer, "total")) == SEEDS
+
+
+def test_the_whole_adds_costs_and_weighs_errors(comparison: Comparison) -> None:
+    cells = np.array([24 * 32, 10 * 24])
+    for label in comparison.labels:
+        for field in ("pulses", "mvms", "row_reads", "mvm_equivalents", "energy_j", "cells"):
+            parts = [comparison.values(label, name, field) for name in ("hidden", "output")]
+            whole = comparison.values(label, WHOLE, field)
+            np.testing.assert_allclose(whole, parts[0] + parts[1])
+        parts = np.array([comparison.values(label, name, "total") for name in ("hidden", "output")])
+        expected = np.sqrt((parts**2 * cells[:, None]).sum(axis=0) / cells.sum())
+        np.testing.assert_allclose(comparison.values(label, WHOLE, "total"), expected)
+
+
+def test_the_exact_write_is_free_and_holds_its_targets(comparison: Comparison) -> None:
+    assert (comparison.values(EXACT, WHOLE, "mvm_equivalents") == 0).all()
+    assert (comparison.values(EXACT, WHOLE, "weight_error") == 0).all()
+    assert (comparison.values(EXACT, WHOLE, "outside") == 0).all()
+    for label in ("IP", "GDP"):
+        exact = comparison.values(EXACT, WHOLE, "residual")
+        assert (comparison.values(label, WHOLE, "residual") > exact).all()
+
+
+def test_digital_accuracy_is_that_of_the_labels(comparison: Comparison) -> None:
+    found = report.accuracies(comparison)
+    assert found["digital"] == [1.0]
+    assert list(found) == ["digital", *comparison.labels]
+    assert all(len(found[label]) == SEEDS for label in comparison.labels)
+
+
+def test_histories_and_maps_are_of_the_first_seed(comparison: Comparison) -> None:
+    for label in ("IP", "fine IP", "GDP"):
+        history = comparison.histories[label]
+        assert len(history["iteration"]) == 6
+        assert np.isfinite(history["mvm_error"]).all()
+        assert comparison.maps[label].shape == (32, 24)
+    assert len(comparison.histories["statistics"]["pulses"]) == 0
+
+
+def test_tables_and_words_fit_eighty_columns(comparison: Comparison) -> None:
+    printed = io.StringIO()
+    report.show(comparison, Console(file=printed, width=80), layers=True)
+    text = printed.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("Errors of hidden", "Cost of all layers", "Accuracy", "GDP leaves", "paired"):
+        assert word in text
+
+
+def test_json_holds_everything(comparison: Comparison) -> None:
+    document = json.loads(report.to_json(comparison))
+    assert len(document["rows"]) == len(comparison.rows)
+    assert document["provenance"]["config"]["config"]["kind"] == "CoreConfig"
+    assert set(document["histories"]) == {"IP", "fine IP", "GDP", "statistics"}
+
+
+def test_a_written_device_has_one_way() -> None:
+    assert [way.label for way in candidates(fa.presets.ideal())] == ["write"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [([], "at least one"), (["gpd"], "did you mean 'gdp'")]
+)
+def test_unknown_methods(names: list[str], message: str) -> None:
+    with pytest.raises(fa.InputError, match=message):
+        candidates(fa.presets.hermes(), names)
+
+
+def test_the_figure_is_written_whole(comparison: Comparison, tmp_path) -> None:
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    path = tmp_path / "figure.png"
+    plots.save(comparison, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(fa.StorageError, match="cannot be written"):
+        plots.save(comparison, tmp_path / "figure.nonsense")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["figure.png"]
