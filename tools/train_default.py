@@ -2,12 +2,13 @@
 
 The network is a multilayer perceptron 784-256-128-10 with ReLU and biases for Fashion-MNIST; pixels
 are scaled to [0, 1].  It is trained by AdamW with dropout and mirrored images for a fixed number of
-epochs: the test images choose nothing and are looked at once, at the end.  Minutes on two cores.
+epochs: the test images choose nothing and are looked at once, at the end.
+Takes some five minutes on two cores.
 
     sudo apt-get install dataset-fashion-mnist       # the data, 30 MB, MIT licence
-    python -m venv /tmp/torchenv                     # PyTorch is a tool, no dependency
-    /tmp/torchenv/bin/pip install torch==2.13.0 -e .
-    /tmp/torchenv/bin/python tools/train_default.py
+    python -m venv .venv-torch                     # PyTorch is a tool, no dependency
+    .venv-torch/bin/pip install torch==2.13.0 -e .
+    .venv-torch/bin/python tools/train_default.py
 
 Writes, into fastaimc/data/:
 
