@@ -12,8 +12,6 @@ from rich.text import Text
 
 from fastaimc.compare import EXACT, WHOLE, Comparison
 
-PERCENT = ("total", "linear", "residual", "residual_sparse", "residual_relu", "weight_error")
-
 
 def spread(values: np.ndarray, scale: float = 1.0, digits: int = 2) -> str:
     """Return ``mean ± standard deviation`` over seeds, or the value alone."""
@@ -77,7 +75,7 @@ def cost_table(comparison: Comparison) -> Table:
 
 def accuracy_table(comparison: Comparison) -> Table:
     """Return the network's accuracy, and each difference to GDP paired by seed."""
-    table = Table(title="Accuracy on 2,000 test images [%]", title_justify="left")
+    table = Table(title="Accuracy on the test images [%]", title_justify="left")
     for name, justify in (("method", "left"), ("accuracy", "right"), ("GDP − it", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     by_label = accuracies(comparison)
@@ -113,7 +111,7 @@ def closing(comparison: Comparison) -> str:
         word = "less" if ratio.mean() < 1 else "more"
         lines.append(
             f"GDP leaves {percent:.0f} % {word} residual MVM error than IP that reads cells in "
-            f"{reads} ({ratio.mean():.2f} of it)."
+            f"{reads} ({ratio.mean():.2f} of it), {_spent(comparison, rival)}."
         )
     by_label = accuracies(comparison)
     if {"GDP", "IP"} <= set(by_label):
@@ -123,6 +121,14 @@ def closing(comparison: Comparison) -> str:
             "accurate than IP's (paired, mean ± standard error)."
         )
     return " ".join(lines)
+
+
+def _spent(comparison: Comparison, rival: str) -> str:
+    """Return what GDP spent beside a rival, in words: a lower error at a higher cost is no gain."""
+    spent, other = (
+        comparison.values(label, WHOLE, "mvm_equivalents").mean() for label in ("GDP", rival)
+    )
+    return f"with {spent / other:.2f} times its MVM-equivalents"
 
 
 def render(comparison: Comparison, layers: bool = False) -> Group:

@@ -2,14 +2,9 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
-from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
 IN_CI = os.environ.get("CI") == "true"
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
@@ -31,16 +26,3 @@ def pytest_report_header() -> list[str]:
     spec = importlib.util.find_spec("fastaimc")
     where = "not found" if spec is None else str(spec.origin)
     return [f"fastaimc: {where}", f"numba: {'compiled' if COMPILED else 'not compiled'}"]
-
-
-@pytest.fixture(scope="session")
-def shared() -> Callable[[str], Path]:
-    """Path of a file that is too large for the repository; without it the test is skipped."""
-
-    def path(name: str) -> Path:
-        file = SHARED / name
-        if not file.exists():
-            pytest.skip(f"needs ../shared/{name} beside the checkout")
-        return file
-
-    return path

@@ -104,6 +104,14 @@ def test_tables_and_words_fit_eighty_columns(comparison: Comparison) -> None:
         assert word in text
 
 
+def test_the_closing_words_name_what_gdp_spent(comparison: Comparison) -> None:
+    spent, other = (
+        comparison.values(label, WHOLE, "mvm_equivalents").mean() for label in ("GDP", "IP")
+    )
+    words = report.closing(comparison)
+    assert f"with {spent / other:.2f} times its MVM-equivalents" in words
+
+
 def test_json_holds_everything(comparison: Comparison) -> None:
     document = json.loads(report.to_json(comparison))
     assert len(document["rows"]) == len(comparison.rows)
