@@ -176,24 +176,11 @@ def progress(label: str = "programming") -> Iterator[Callable[[int, int, str], N
         yield _lines(label)
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None, text="")
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, text=text)
+    from fastaimc.progress import bar
+
+    with bar(label, Console(stderr=True)) as report:
+        yield report
 
 
 def _lines(label: str) -> Callable[[int, int, str], None]:
