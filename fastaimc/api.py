@@ -56,7 +56,7 @@ def program(
         Threads of the kernels (no result depends on it); True for a bar, or ``f(done, total,
         text)``; a file for the state, saved on Ctrl-C and every minute, for `resume`.
     record_every : int
-        Iterations between observations of mvm_error and weight_error for `history`; 0: none.
+        Iterations between observations of the errors in `history`; 0: none, and no `cell_pulses`.
 
     Returns
     -------
@@ -79,8 +79,8 @@ def program(
     backend = engines.load(engine)
     layers, blocks = _layers(weights, config, input_range)
     core, targets = stack_layers(layers, blocks, config, backend, seed)
-    run_of = Run(core=core, targets=targets, method=method, key=method_key(seed))
-    job = Job(layers, run_of, seed, engine)
+    core.cell_pulses = np.zeros(core.shape, dtype=np.uint16) if record_every else None
+    job = Job(layers, Run(core, targets, method, method_key(seed)), seed, engine)
     if checkpoint is not None:
         _check_path(checkpoint, method)
     return _finish(job, backend, threads, progress, checkpoint, record_every)

@@ -86,12 +86,15 @@ class Comparison:
         Of the first seed, all layers together, by label: as `AnalogMatrix.history`.
     maps : dict
         Error of every cell of the first seed's largest tile, (row, column), µS, by label.
+    pulses : dict
+        Of every cell of the first seed, all layers one after another, uint16, by label.
     """
 
     rows: list[Row]
     accuracies: list[Accuracy]
     histories: dict[str, dict[str, np.ndarray]]
     maps: dict[str, np.ndarray]
+    pulses: dict[str, np.ndarray]
     provenance: dict[str, Any]
 
     @property
@@ -168,6 +171,7 @@ def compare(
     accuracies: list[Accuracy] = []
     histories: dict[str, dict[str, np.ndarray]] = {}
     maps: dict[str, np.ndarray] = {}
+    pulses: dict[str, np.ndarray] = {}
     provenance: dict[str, Any] = {}
     ranges: Any = network.input_ranges if network else 1.0
     total = seeds * len(ways)
@@ -195,12 +199,13 @@ def compare(
         if seed == 0:
             histories[way.label] = _history(matrices)
             maps[way.label] = _map(matrices)
+            pulses[way.label] = _pulses(matrices)
         if progress is not None:
             progress(index + 1, total, f"{way.label}, seed {seed}")
     if network is not None and images is not None:
         logits = forward(network, images[0], digital(network))
         accuracies.insert(0, Accuracy("digital", 0, accuracy(logits, images[1])))
-    return Comparison(rows, accuracies, histories, maps, provenance)
+    return Comparison(rows, accuracies, histories, maps, pulses, provenance)
 
 
 def _exact(matrices: Matrices) -> Matrices:
@@ -273,6 +278,13 @@ def _map(matrices: Matrices) -> np.ndarray:
     rows, columns = extents[tile]
     error = largest.conductances()[tile] - largest.targets[tile]
     return np.asarray(error[:rows, :columns])
+
+
+def _pulses(matrices: Matrices) -> np.ndarray:
+    """Return how many pulses every cell of recorded matrices got."""
+    counts = [matrix.cell_pulses for matrix in matrices.values()]
+    flat = np.concatenate([count.ravel() for count in counts if count is not None])
+    return flat.astype(np.uint16)
 
 
 def _history(matrices: Matrices) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from fastaimc.parameters import F32
 NONE = 255  # no device
 PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 on belong to users
 LOG_AGE_STEP = 0.01  # matrices are refreshed when a cell's log age has moved by more
+MOST_PULSES = 65535  # of a cell that are counted
 CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at least g_max times this
 
 # State arrays by name: everything of a core that a file must hold.
@@ -65,6 +66,8 @@ class Core:
         float32; the clock of every tile, (tile,), float64, s.
     step, number
         Counters of the noise of pulses and row reads, and of MVMs.
+    cell_pulses : ndarray, optional
+        Pulses that every cell got, up to 65535, (tile, row, column), uint16; None: not counted.
     """
 
     config: CoreConfig
@@ -79,6 +82,7 @@ class Core:
     step: int = 1  # 0 numbers what belongs to a device for life
     number: int = PROGRAMMING
     counters: dict[str, np.ndarray] = field(default_factory=dict)
+    cell_pulses: np.ndarray | None = None
     _mean: np.ndarray | None = None
     _variance: np.ndarray | None = None
     _fresh_s: np.ndarray | None = None
@@ -113,6 +117,7 @@ class Core:
     def part(self, tiles: slice, rows: int, columns: int) -> Core:
         """Return some of the tiles, cut to `rows` and `columns`, with arrays of their own."""
         cut = (tiles, slice(rows), slice(columns))
+        pulses = self.cell_pulses
         return Core(
             config=self.config,
             engine=self.engine,
@@ -126,6 +131,7 @@ class Core:
             step=self.step,
             number=self.number,
             counters={name: value[tiles].copy() for name, value in self.counters.items()},
+            cell_pulses=None if pulses is None else np.ascontiguousarray(pulses[cut]),
         )
 
     @property
@@ -174,6 +180,8 @@ class Core:
         self.step += 1
         self.counters["pulses_set"] += counts[:, 0]
         self.counters["pulses_reset"] += counts[:, 1]
+        if self.cell_pulses is not None:
+            self.cell_pulses += (device != NONE) & (self.cell_pulses < MOST_PULSES)
         circuit = self.config.circuit
         slots = np.ceil(counts.sum(axis=1) / circuit.parallel_pulses)
         self._pulsed_s = self.clock_s.copy()

@@ -159,6 +159,8 @@ def core_arrays(core: Core) -> Arrays:
     """Return a core's state as arrays."""
     names = ("conductance", "last_device", "last_s", "clock_s", "identity", "extents")
     arrays = {name: getattr(core, name) for name in (*names, "full_scale_us")}
+    if core.cell_pulses is not None:
+        arrays["cell_pulses"] = core.cell_pulses
     return arrays | {f"counters.{name}": core.counters[name] for name in COUNTERS}
 
 
@@ -194,6 +196,8 @@ def core_from(
         raise ValueError(f"tiles that are not within {rows} x {columns} cells")
     if (core.full_scale_us <= 0).any():
         raise ValueError("an ADC without a range")
+    if "cell_pulses" in arrays:
+        core.cell_pulses = need("cell_pulses", (tiles, rows, columns), np.uint16)
     core.counters = {name: need(f"counters.{name}", (tiles,), np.float64) for name in COUNTERS}
     return core
 

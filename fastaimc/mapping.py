@@ -139,14 +139,20 @@ def to_tiles(weights: np.ndarray, config: CoreConfig) -> tuple[Mapping, np.ndarr
     return mapping, targets
 
 
-def from_tiles(mapping: Mapping, conductances: np.ndarray) -> np.ndarray:
-    """Return the weights that conductances (tile, row, column) stand for, (out, in), float32."""
-    out = np.zeros(mapping.shape, dtype=np.float32)
+def join_cells(mapping: Mapping, cells: np.ndarray) -> np.ndarray:
+    """Return one value of each cell, (tile, row, column), as weights are laid out, (out, in)."""
+    out = np.empty(mapping.shape, dtype=cells.dtype)
     for tile in range(mapping.tiles):
         inputs, outputs = mapping.spans(tile)
         rows, columns = mapping.extents[tile]
-        block = conductances[tile, :rows, :columns].T
-        out[outputs, inputs] = block * mapping.scale[outputs][:, None]
+        out[outputs, inputs] = cells[tile, :rows, :columns].T
+    return out
+
+
+def from_tiles(mapping: Mapping, conductances: np.ndarray) -> np.ndarray:
+    """Return the weights that conductances (tile, row, column) stand for, (out, in), float32."""
+    out = join_cells(mapping, conductances)
+    out *= mapping.scale[:, None]
     return out
 
 

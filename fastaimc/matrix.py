@@ -15,7 +15,14 @@ from fastaimc.config.circuit import half_codes
 from fastaimc.core import Core, all_devices
 from fastaimc.cost import Cost
 from fastaimc.errors import InputError, check_number
-from fastaimc.mapping import Mapping, from_tiles, join_outputs, real_array, split_inputs
+from fastaimc.mapping import (
+    Mapping,
+    from_tiles,
+    join_cells,
+    join_outputs,
+    real_array,
+    split_inputs,
+)
 from fastaimc.parameters import F32
 
 # Streams of noise beside the user's vectors 0, 1, ...: each has numbers of its own.
@@ -130,6 +137,18 @@ class AnalogMatrix:
     def history(self) -> dict[str, np.ndarray]:
         """What was recorded while programming."""
         return self._programmed.history
+
+    @property
+    def cell_pulses(self) -> np.ndarray | None:
+        """Pulses that each weight's cell got while programmed, (out, in), int32.
+
+        Those that initialise the cell are among them; 65535 stands for that many or more.  None
+        unless `program` recorded (``record_every``).
+        """
+        pulses = self._programmed.core.cell_pulses
+        if pulses is None:
+            return None
+        return join_cells(self._programmed.mapping, pulses.astype(np.int32))
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -157,6 +157,9 @@ def to_json(comparison: Comparison) -> str:
             label: {name: _numbers(values) for name, values in history.items()}
             for label, history in comparison.histories.items()
         },
+        "pulses_per_cell": {
+            label: np.bincount(pulses).tolist() for label, pulses in comparison.pulses.items()
+        },
     }
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 

@@ -71,6 +71,9 @@ def test_layers_are_resumed(method: Any, tmp_path: Path) -> None:
     assert digest(resumed) == digest(whole)
     for name in LAYERS:
         assert resumed[name].input_range == rest["input_range"][name]
+        pulses = resumed[name].cell_pulses
+        np.testing.assert_array_equal(pulses, whole[name].cell_pulses, strict=True)
+        assert pulses.sum() == whole[name].history["pulses"][-1]
         seen = ~np.isnan(resumed[name].history["mvm_error"])
         np.testing.assert_array_equal(np.flatnonzero(seen) + 1, [3, 6, 9, 12])
         mine, other = dict(resumed[name].provenance), dict(whole[name].provenance)

@@ -141,6 +141,8 @@ LIES: dict[str, Any] = {
     "state of one cell": ("state.device", lambda a: a[:1, :1, :1]),
     "state of one tile": ("state.pooled", lambda a: a[:1]),
     "state of one column": ("state.dark", lambda a: a[:, :1]),
+    "pulses of the cells of one tile": ("cell_pulses", lambda a: a[:1]),
+    "pulses of another type": ("cell_pulses", lambda a: a.astype(np.int32)),
     "few records": ("records.pulses", lambda a: a[:1]),
     "no records": ("records.latency_s", None),
     "targets of one tile": ("targets", lambda a: a[:1]),
@@ -160,7 +162,7 @@ LIES: dict[str, Any] = {
 def test_a_lying_checkpoint(name: str, tmp_path: Path) -> None:
     """Kernels check no bounds: what they are given must be what they were promised."""
     path = tmp_path / "lie.npz"
-    interrupted(path, 3)
+    interrupted(path, 3, record_every=1)
     arrays, meta = storage.read(path, "checkpoint")
     meta = {key: value for key, value in meta.items() if key not in ("format", "schema", "kind")}
     key, change = LIES[name]

@@ -1,5 +1,6 @@
 """A comparison of methods, its tables, its words, its JSON and its figure."""
 
+import dataclasses
 import io
 import json
 
@@ -95,6 +96,15 @@ def test_histories_and_maps_are_of_the_first_seed(comparison: Comparison) -> Non
     assert len(comparison.histories["statistics"]["pulses"]) == 0
 
 
+def test_pulses_of_the_first_seed_are_those_of_all_cells(comparison: Comparison) -> None:
+    assert list(comparison.pulses) == ["IP", "fine IP", "GDP", "statistics"]
+    for label, pulses in comparison.pulses.items():
+        assert pulses.dtype == np.uint16
+        assert pulses.shape == (24 * 32 + 10 * 24,)
+        assert pulses.sum() == comparison.values(label, WHOLE, "pulses")[0]
+    assert (comparison.pulses["statistics"] == 2).all()  # a write of each polarity
+
+
 def test_tables_and_words_fit_eighty_columns(comparison: Comparison) -> None:
     printed = io.StringIO()
     report.show(comparison, Console(file=printed, width=80), layers=True)
@@ -117,6 +127,12 @@ def test_json_holds_everything(comparison: Comparison) -> None:
     assert len(document["rows"]) == len(comparison.rows)
     assert document["provenance"]["config"]["config"]["kind"] == "CoreConfig"
     assert set(document["histories"]) == {"IP", "fine IP", "GDP", "statistics"}
+    assert set(document["pulses_per_cell"]) == set(comparison.pulses)
+    for label, counts in document["pulses_per_cell"].items():
+        cells, pulses = np.array(counts), comparison.pulses[label]
+        assert cells.sum() == len(pulses)
+        assert len(cells) == pulses.max() + 1
+        assert cells @ np.arange(len(cells)) == pulses.sum()
 
 
 def test_a_written_device_has_one_way() -> None:
@@ -129,6 +145,62 @@ def test_a_written_device_has_one_way() -> None:
 def test_unknown_methods(names: list[str], message: str) -> None:
     with pytest.raises(fa.InputError, match=message):
         candidates(fa.presets.hermes(), names)
+
+
+def only(comparison: Comparison, *labels: str) -> Comparison:
+    """The same as if these candidates alone had been compared."""
+    parts = {
+        name: {label: getattr(comparison, name)[label] for label in labels}
+        for name in ("histories", "maps", "pulses")
+    }
+    return dataclasses.replace(comparison, **parts)
+
+
+@pytest.mark.parametrize(
+    ("labels", "curves"),
+    [
+        (("IP", "fine IP", "GDP", "statistics"), 3),
+        (("IP", "GDP"), 2),
+        (("GDP",), 1),
+        (("GDP", "statistics"), 1),
+        (("statistics",), 0),
+    ],
+    ids=["all", "two", "GDP", "GDP and statistics", "statistics"],
+)
+def test_no_panel_of_the_figure_is_empty(
+    comparison: Comparison, labels: tuple[str, ...], curves: int
+) -> None:
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    drawn = plots.figure(only(comparison, *labels))
+    errors = [axis for axis in drawn.axes if axis.lines]
+    histograms = [axis for axis in drawn.axes if axis.get_ylabel() == "cells"]
+    maps = [axis for axis in drawn.axes if axis.images]
+    assert [len(axis.lines) for axis in errors] == ([curves] * 4 if curves else [])
+    assert [len(axis.patches) for axis in histograms] == ([curves] if curves else [])
+    assert [axis.get_title().split(":")[0] for axis in maps] == list(labels[:3])
+    others = [axis for axis in drawn.axes if axis not in errors + histograms + maps]
+    assert [axis.get_ylabel() for axis in others] == ["µS"]
+
+
+def test_the_histogram_shows_how_many_cells_got_how_many_pulses(comparison: Comparison) -> None:
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    axis = next(axis for axis in plots.figure(comparison).axes if axis.get_ylabel() == "cells")
+    assert axis.get_yscale() == "log"
+    for label, stairs in zip(("IP", "fine IP", "GDP"), axis.patches, strict=True):
+        cells, edges, _ = stairs.get_data()
+        pulses = comparison.pulses[label]
+        assert (cells == np.bincount(pulses)).all()
+        assert (edges == np.arange(len(cells) + 1) - 0.5).all()
+        assert stairs.get_label() == f"{label}: {pulses.mean():.1f}"
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (1, 1)], ids=str)
+def test_the_figure_of_a_small_matrix(shape: tuple[int, int], tmp_path) -> None:
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    weights = {"w": np.random.default_rng(0).standard_normal(shape)}
+    ways = candidates(fa.presets.hermes(), ["gdp"], iterations=1, batch=16)
+    plots.save(compare(weights, ways, 1, threads=1, samples=20), tmp_path / "small.png")
+    assert (tmp_path / "small.png").exists()
 
 
 def test_the_figure_is_written_whole(comparison: Comparison, tmp_path) -> None:

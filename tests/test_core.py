@@ -102,6 +102,41 @@ def test_terminals_are_the_core() -> None:
     assert shown == {"shape", "devices", "targets", "nominal", "t_eval_s"}
 
 
+# --- pulses of each cell --------------------------------------------------------------------------
+
+
+@TWINS
+def test_pulses_of_each_cell_are_counted_where_wanted(engine: str) -> None:
+    """Not those beyond a partial tile, nor those that no device gets."""
+    core = blank(quiet(), [(5, 6), (3, 2)], engine)
+    pulse(core, 0, 33)
+    assert core.cell_pulses is None
+    core.cell_pulses = np.zeros(core.shape, np.uint16)
+    wanted = np.zeros(core.shape, np.uint16)
+    device = np.full(core.shape, NONE, np.uint8)
+    device[0, 1, 2] = device[1, 2, 1] = device[1, 4, 5] = 3
+    for _ in range(2):
+        core.pulse(device, np.full(core.shape, 40, np.uint8))
+    wanted[0, 1, 2] = wanted[1, 2, 1] = 2
+    np.testing.assert_array_equal(core.cell_pulses, wanted, strict=True)
+    pulse(core, 1, 255)
+    wanted[0] += 1
+    wanted[1, :3, :2] += 1
+    np.testing.assert_array_equal(core.cell_pulses, wanted, strict=True)
+    part = core.part(slice(1, 2), 3, 2)
+    assert part.cell_pulses is not None
+    np.testing.assert_array_equal(part.cell_pulses, wanted[1:, :3, :2], strict=True)
+    assert part.cell_pulses.flags.c_contiguous
+
+
+def test_the_count_of_pulses_stops_at_its_end() -> None:
+    core = blank(quiet())
+    core.cell_pulses = np.full(core.shape, 65534, np.uint16)
+    for _ in range(3):
+        pulse(core, 0, 33)
+        assert (core.cell_pulses == 65535).all()
+
+
 # --- drift while programming ----------------------------------------------------------------------
 
 
@@ -223,8 +258,8 @@ def test_a_matrix_on_partial_tiles(engine: str) -> None:
     assert (core.last_device[:2, 6] == NONE).all()
     assert (core.last_device[2:] != NONE).all()
     assert (core.conductance[:2, :, 6] == 0).all()
-    # dark, two devices of a polarity, dark, two rounds
-    assert matrix.cost.row_reads == 4 * 2 + 2 * 2 * (6 + 6 + 7 + 7)
+    # two devices of a polarity and both, dark, two rounds
+    assert matrix.cost.row_reads == 4 + 5 * (6 + 6 + 7 + 7)
     assert matrix.cost.adc_conversions == 5 * matrix.cost.row_reads
 
 

@@ -29,7 +29,8 @@ YEAR = 3.15e7
 def programmed() -> fa.AnalogMatrix:
     weights = np.random.default_rng(0).standard_normal((OUT, IN))
     config = fa.override(HERMES, {"rows": 8, "columns": 8})
-    return program(weights, config, GDP, seed=1, input_range=2.0)  # type: ignore[no-any-return]
+    rest = {"seed": 1, "input_range": 2.0, "record_every": 5}
+    return program(weights, config, GDP, **rest)  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -263,6 +264,7 @@ COPIES: dict[str, Callable[[fa.AnalogMatrix], fa.AnalogMatrix]] = {
     "copy()": lambda m: m.copy(),
     "copy.copy": copy.copy,
     "deepcopy": copy.deepcopy,
+    "at": lambda m: m.at(m.time_s),
     "pickle": lambda m: pickle.loads(pickle.dumps(m)),
 }
 
@@ -276,6 +278,7 @@ def test_copies_are_equal_and_apart(matrix: fa.AnalogMatrix, duplicate: Any) -> 
     for name in names:
         assert getattr(other, name) == getattr(matrix, name)
     assert matrix.saturated > 0
+    np.testing.assert_array_equal(other.cell_pulses, matrix.cell_pulses, strict=True)
     assert all((other.history[key] == matrix.history[key]).all() for key in ("pulses", "mvms"))
     x = inputs(5)
     assert (other.mvm(x) == matrix.mvm(x)).all()
@@ -283,6 +286,12 @@ def test_copies_are_equal_and_apart(matrix: fa.AnalogMatrix, duplicate: Any) -> 
     other.advance(1.0)
     assert (matrix.number, matrix.time_s) == (9, 250.0)
     assert (other.at(1e6).weights() == matrix.at(1e6).weights()).all()
+
+
+def test_other_conductances_leave_what_was_programmed(matrix: fa.AnalogMatrix) -> None:
+    other = matrix.with_conductances(matrix.targets, np.zeros_like(matrix.targets))
+    np.testing.assert_array_equal(other.cell_pulses, matrix.cell_pulses, strict=True)
+    assert other.cost == matrix.cost
 
 
 def test_a_pickle_keeps_the_engine() -> None:

@@ -252,6 +252,38 @@ def test_what_is_observed_changes_nothing() -> None:
     assert abs(seen.history["mvm_error"][-1] / last.total - 1) < 0.3
 
 
+@pytest.mark.parametrize("engine", ["numba", "reference"])
+@pytest.mark.parametrize("method", [GDP, IP, fa.DirectWrite()])
+@pytest.mark.parametrize("shape", [(8, 16), (7, 13)], ids=["full", "partial"])
+def test_pulses_of_each_cell_add_up_to_the_cost(method: Any, engine: str, shape: Any) -> None:
+    core = IDEAL if isinstance(method, fa.DirectWrite) else HERMES
+    config = fa.override(core, {"rows": 8, "columns": 4})
+    weights = {"a": random(*shape), "b": random(3, 2)}
+    layers = program(weights, config, method, engine=engine, record_every=2)
+    for name, matrix in layers.items():
+        pulses = matrix.cell_pulses
+        assert pulses.shape == weights[name].shape
+        assert pulses.dtype.kind == "i"
+        assert pulses.min() >= 1
+        assert pulses.sum() == matrix.cost.pulses_set + matrix.cost.pulses_reset
+
+
+def test_pulses_of_each_cell_are_where_the_weights_are() -> None:
+    """Those of weight (out, in) are of row in and column out of its tile."""
+    config = fa.override(HERMES, {"rows": 6, "columns": 5})
+    matrix = program(random(9, 11), config, IP, record_every=1)
+    pulses, tiles = matrix.cell_pulses, matrix.core.cell_pulses
+    assert matrix.core.extents.tolist() == [[6, 4], [6, 5], [5, 4], [5, 5]]
+    assert len(np.unique(pulses)) > 2
+    for out, row in np.ndindex(9, 11):
+        tile = 2 * (row >= 6) + (out >= 4)
+        assert pulses[out, row] == tiles[tile, row % 6, out - 4 * (out >= 4)]
+
+
+def test_pulses_of_each_cell_are_counted_only_where_recorded() -> None:
+    assert program(random(3, 4), HERMES, IP).cell_pulses is None
+
+
 @pytest.mark.parametrize("method", [GDP, IP])
 def test_a_tile_of_zeros_does_not_spoil_the_history(method: Any) -> None:
     config = fa.override(HERMES, {"rows": 8})
