@@ -111,6 +111,8 @@ class Engine(Protocol):
         group: Array,
         y: Array,
         targets: Array,
+        total: Array,
+        count: Array,
         device: Array,
         filled: Array,
         level: Array,

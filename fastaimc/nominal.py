@@ -27,6 +27,8 @@ class Nominal:
         Mean exponent of the drift after each code, (256,), float64.
     t_on_s : float
         Age at which drift begins.
+    set_spread_us : float
+        Standard deviation of the SET conductance from device to device.
     """
 
     conductance_us: np.ndarray
@@ -34,6 +36,7 @@ class Nominal:
     scatter_us: np.ndarray
     drift_exponent: np.ndarray
     t_on_s: float
+    set_spread_us: float
 
     @classmethod
     def of(cls, config: CoreConfig) -> Nominal:
@@ -49,7 +52,7 @@ class Nominal:
         t_on_s = drift.t_on_s if drift else 1.0
         if isinstance(p, ProgrammedState):
             empty = np.zeros(0, dtype=np.float32)
-            return cls(empty, empty, empty, empty, t_on_s)
+            return cls(empty, empty, empty, empty, t_on_s, 0.0)
         currents = p.currents_ua()
         s = 1 / (1 + np.exp(-(currents - p.centre_ua) / p.width_ua))
         g = p.g_set_us * 10 ** (-p.decades * s)
@@ -62,6 +65,7 @@ class Nominal:
             scatter_us=scatter.astype(np.float32),
             drift_exponent=drift.mean(g / config.state_scale_us) if drift else np.zeros(CODES),
             t_on_s=t_on_s,
+            set_spread_us=p.g_set_spread * p.g_set_us,
         )
 
     def fading(self, age_s: float, until_s: float) -> np.ndarray:

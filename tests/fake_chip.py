@@ -50,6 +50,7 @@ def typical() -> Nominal:
         scatter_us=scatter.astype(np.float32),
         drift_exponent=np.zeros(256),
         t_on_s=1e-3,
+        set_spread_us=0.1 * G_SET_US,
     )
 
 
@@ -66,6 +67,8 @@ class FakeChip:
         Of the ADC's MVM range: µS and codes on either side of zero; 0 codes: reads are exact.
     cell_lsb_us : float or None
         Step of its cell range; None: it has none.
+    offset_us : float
+        Spread of the offsets that the ADCs of the columns have.
     written : bool
         A code is a conductance that is taken as it is, as of a `ProgrammedState`.
     spread : float
@@ -80,6 +83,7 @@ class FakeChip:
         full_scale_us: float = 0.0,
         codes: int = 0,
         cell_lsb_us: float | None = None,
+        offset_us: float = 0.0,
         written: bool = False,
         spread: float = 1.0,
         seed: int = 0,
@@ -93,6 +97,7 @@ class FakeChip:
         shape = (tiles, devices, rows, columns)
         self.gain = np.exp(0.1 * spread * self.random.normal(size=shape))
         self.shift = 3 * spread * self.random.normal(size=shape)
+        self.offset = offset_us * self.random.normal(size=columns)
         self.conductance = np.zeros(shape)
         self.last_code = np.full(shape, np.nan)  # nan: never pulsed
         self.pulses: list[tuple[np.ndarray, np.ndarray]] = []
@@ -130,7 +135,7 @@ class FakeChip:
         step = float(self.lsb_us(fine)[0])
         if step > 0:
             limit = 1.25 * 2 * G_SET_US if fine and self.cell_lsb_us else self.full_scale_us
-            y = np.rint(np.clip(y, -limit, limit) / step) * step
+            y = np.rint(np.clip(y + self.offset, -limit, limit) / step) * step
         return y.astype(np.float32)
 
     def mvm(self, x: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ IN_PLACE: dict[str, tuple[str, ...]] = {
     "pulse": DEVICES,
     "write": DEVICES,
     "drift": ("mean", "variance"),
-    "gradient_pulses": (*CELLS, "fire", "code"),
+    "gradient_pulses": ("total", "count", *CELLS, "fire", "code"),
     "verify_pulses": ("total", "count", *CELLS, "fire", "code"),
 }
 
@@ -363,8 +363,15 @@ def gradient_calls(draw: st.DrawFn, size: Size) -> Call:
         "group": group,
         "y": y.astype(np.float32),
         "targets": targets,
+        **before(generator, held - targets),
         **draw(step_arguments(generator, shape)),
     }
+
+
+def before(generator: np.random.Generator, mean: np.ndarray) -> Call:
+    """Sums and numbers of what cells have shown since their last pulses."""
+    count = generator.choice(np.array([0, 1, 2, 30, 254, 255], np.uint8), mean.shape)
+    return {"total": (mean * count).astype(np.float32), "count": count}
 
 
 @st.composite
@@ -374,14 +381,12 @@ def verify_calls(draw: st.DrawFn, size: Size) -> Call:
     scale = 10 ** draw(floats(-5, 1))  # of errors; the small ones meet the flat ends of the curve
     targets = normals(generator, shape, scale * draw(floats(0, 10)))
     dark = normals(generator, (tiles, width), scale)
-    count = generator.choice(np.array([0, 1, 2, 30, 254, 255], np.uint8), shape)
     reads = targets[None] + normals(generator, (2, *shape), scale)
     return {
         "reading": reads[0] + dark[:, None, :],
         "dark": dark,
         "targets": targets,
-        "total": (reads[1] * count).astype(np.float32),
-        "count": count,
+        **before(generator, reads[1]),
         "read_std": (scale * generator.uniform(0, 1, tiles)).astype(np.float32),
         **draw(step_arguments(generator, shape)),
     }

@@ -59,14 +59,17 @@ def pulses(cost: fa.AnalogMatrix) -> int:
 
 
 def test_the_reads_of_ip() -> None:
-    """Two-device: the allocation reads, one more dark reading, and every row each round."""
+    """Two-device: the allocation reads, every row each round, and once where an ADC is coarse."""
     cost = program(ip()).cost
-    assert cost.row_reads == ALLOCATION_READS + 1 + 3 * ROWS
+    assert cost.row_reads == ALLOCATION_READS + 4 * ROWS
     assert cost.mvms == 0
     assert cost.mvm_equivalents == cost.row_reads
     assert cost.adc_conversions == cost.row_reads * COLUMNS
     filled = program(ip(allocation="max_fill")).cost
     assert filled.row_reads == 1 + 3 * ROWS
+    fine = fa.override(CONFIG, {"adc.programming_bits": 12})
+    assert program(ip(), fine).cost.row_reads == ALLOCATION_READS + 3 * ROWS
+    assert program(ip(calibrate=False)).cost.row_reads == ALLOCATION_READS + 3 * ROWS
 
 
 def test_the_reads_of_gdp() -> None:
@@ -76,7 +79,7 @@ def test_the_reads_of_gdp() -> None:
     assert cost.mvm_equivalents == 3 * 11 + ALLOCATION_READS
     assert cost.adc_conversions == cost.mvm_equivalents * COLUMNS
     after_ip = program(gdp(start_from="ip", start_rounds=2)).cost
-    assert after_ip.row_reads == ALLOCATION_READS + 1 + 2 * ROWS
+    assert after_ip.row_reads == ALLOCATION_READS + 2 * ROWS
     assert after_ip.mvms == 3 * 11
 
 

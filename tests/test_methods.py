@@ -233,13 +233,15 @@ def test_gdp_programs(method: GradientDescentProgramming, rough: bool) -> None:
 
 @pytest.mark.parametrize("inputs", ["uniform", "gaussian", "sign", "hadamard"])
 def test_gdp_pulses_exactly_what_is_beyond_the_threshold(inputs: str) -> None:
-    """The gradient over the inputs' power, against max(margin, kappa * standard error)."""
+    """The mean, since a cell's last pulse, of the gradient over the inputs' power, against
+    max(margin, kappa * standard error)."""
     step = dataclasses.replace(GDP_STEP, margin=1.3, margin_end=1.3, kappa=0.7)
     method = gdp(inputs=inputs, step=step)
     chip = FakeChip(wanted())
     state = begin(method, chip)
     go_on(method, chip, state, range(4))
     error, aim = chip.error, state["aim"].copy()
+    total, n = state["total"].copy(), state["count"] + 1.0
     go_on(method, chip, state, range(4, 5))
     x = chip.inputs[-1].astype(float)
     whole = np.einsum("bi,tij->tbj", x, error)
@@ -250,8 +252,8 @@ def test_gdp_pulses_exactly_what_is_beyond_the_threshold(inputs: str) -> None:
         driven = np.ptp(x, axis=0) > 0
         assert driven.sum() >= ROWS - 1
         np.testing.assert_allclose(estimate[:, driven], error[:, driven], atol=1e-5)
-    spread = np.sqrt((outputs**2).mean(axis=1))[:, None] / np.sqrt(power)
-    ratio = np.abs(estimate) / np.maximum(1.3 * SCATTER_US[aim], 0.7 * spread)
+    spread = np.sqrt((outputs**2).mean(axis=1))[:, None] / np.sqrt(power * n)
+    ratio = np.abs((total + estimate) / n) / np.maximum(1.3 * SCATTER_US[aim], 0.7 * spread)
     fired = chip.pulses[-1][0] != NONE
     clear = np.abs(ratio - 1) > SLACK
     np.testing.assert_array_equal(fired[clear], (ratio > 1)[clear])

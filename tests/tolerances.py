@@ -225,21 +225,33 @@ def estimated(
     return SECOND_ORDER * error, SECOND_ORDER * standard, SECOND_ORDER * np.array(d_sums)
 
 
+def averaged(
+    value: np.ndarray, d_value: np.ndarray, total: np.ndarray, n: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the sum of what a cell has shown, one more value included, and of the mean.
+
+    The old sum, times 254/255 (rounded) where the count is full, is rounded once more and the new
+    sum once in either twin; the quotient once.
+    """
+    d_total = d_value + EPS * (2 * np.abs(total) + 2 * (np.abs(value) + np.abs(total)))
+    after = np.minimum(n + 1, 255)
+    mean = (np.abs(total) + np.abs(value)) / after
+    return SECOND_ORDER * d_total, SECOND_ORDER * (d_total / after + EPS * mean)
+
+
 def verified(
     value: np.ndarray, total: np.ndarray, n: np.ndarray, target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Errors of a read's deviation from the mean before, of the sum of reads, and of the error.
 
-    The read less the dark one is rounded once; the old sum, times 254/255 (rounded) where the
-    count is full, once more and the new sum once in either twin; the mean and its difference.
+    The read less the dark one is rounded once, and the mean's difference to the target.
     """
-    mean = np.abs(total) / np.maximum(n, 1)
-    deviation = EPS * (2 * np.abs(value) + 2 * mean)
-    d_total = EPS * (np.abs(value) + 2 * np.abs(total) + 2 * (np.abs(value) + np.abs(total)))
-    after = np.minimum(n + 1, 255)
-    new = (np.abs(total) + np.abs(value)) / after
-    error = d_total / after + EPS * (2 * new + np.abs(target))
-    return SECOND_ORDER * deviation, SECOND_ORDER * d_total, SECOND_ORDER * error
+    before = np.abs(total) / np.maximum(n, 1)
+    deviation = EPS * (2 * np.abs(value) + 2 * before)
+    d_total, d_mean = averaged(value, EPS * np.abs(value), total, n)
+    after = (np.abs(total) + np.abs(value)) / np.minimum(n + 1, 255)
+    error = d_mean + EPS * (after + np.abs(target))
+    return SECOND_ORDER * deviation, d_total, SECOND_ORDER * error
 
 
 # choose: the nominal curve is read at curve[aim] + error, which is rounded, from a difference of

@@ -17,6 +17,21 @@ _HALF = np.float32(0.5)
 _LEVELS = np.float32(LEVELS)
 _TOP = np.float32(TOP)
 _TINY = np.float32(1e-6)  # µS per code: where the nominal curve is flat
+_FULL = np.uint8(255)
+_KEEP = np.float32(254.0 / 255.0)
+_ONE = np.float32(1.0)
+
+
+@inlined
+def accumulate(value: np.float32, total: np.ndarray, count: np.ndarray, column: int) -> np.float32:
+    """Add to a cell's sum and number since its last pulse; return the number."""
+    n = np.float32(count[column])
+    if count[column] == _FULL:
+        total[column] = total[column] * _KEEP + value
+        return n
+    total[column] += value
+    count[column] += np.uint8(1)
+    return n + _ONE
 
 
 @inlined

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.controller import NONE, choose
+from fastaimc.kernels.controller import NONE, accumulate, choose
 from fastaimc.kernels.crossbar import BLOCK, product
 from fastaimc.kernels.jit import parallel, prange, serial
 from fastaimc.kernels.pcm import totals
@@ -56,6 +56,8 @@ def _gradient_block(
     y: np.ndarray,
     target: np.ndarray,
     low: int,
+    total: np.ndarray,
+    count: np.ndarray,
     device: np.ndarray,
     filled: np.ndarray,
     level: np.ndarray,
@@ -74,22 +76,31 @@ def _gradient_block(
     for row in range(target.shape[0]):
         inverse = inverse_power[row]
         root = np.sqrt(inverse)
-        for column in range(high - low):
-            choose(
-                gradient[row, column] * inverse,
-                rms[column] * root,
+        for offset in range(high - low):
+            column = low + offset
+            error, standard_error = _ZERO, _ZERO  # of a row that was never driven
+            if inverse > _ZERO:
+                n = accumulate(gradient[row, offset] * inverse, total[row], count[row], column)
+                error = total[row, column] / n
+                standard_error = rms[offset] * root / np.sqrt(n)
+            beyond = choose(
+                error,
+                standard_error,
                 device[row],
                 filled[row],
                 level[row],
                 swing[row],
                 aim[row],
-                low + column,
+                column,
                 curve,
                 scatter,
                 p,
                 fire[row],
                 code[row],
             )
+            if beyond:
+                total[row, column] = _ZERO
+                count[row, column] = np.uint8(0)
 
 
 @serial
@@ -109,6 +120,8 @@ def gradient_pulses(
     group: np.ndarray,
     y: np.ndarray,
     targets: np.ndarray,
+    total: np.ndarray,
+    count: np.ndarray,
     device: np.ndarray,
     filled: np.ndarray,
     level: np.ndarray,
@@ -138,6 +151,8 @@ def gradient_pulses(
             y[t],
             targets[t],
             index % blocks * BLOCK,
+            total[t],
+            count[t],
             device[t],
             filled[t],
             level[t],

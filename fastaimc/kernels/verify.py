@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.controller import choose
+from fastaimc.kernels.controller import accumulate, choose
 from fastaimc.kernels.jit import parallel, prange, serial
 from fastaimc.kernels.pcm import totals
 from fastaimc.parameters import StepParameters
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
-_FULL = np.uint8(255)
-_KEEP = np.float32(254.0 / 255.0)
 
 
 @serial
@@ -42,12 +40,7 @@ def _verify_row(
             deviation = value - total[column] / n
             pooled[0] += np.float64(deviation * deviation * n / (n + _ONE))
             pooled[1] += 1.0
-        if count[column] == _FULL:
-            total[column] = total[column] * _KEEP + value
-        else:
-            total[column] += value
-            count[column] += np.uint8(1)
-            n += _ONE
+        n = accumulate(value, total, count, column)
         error = total[column] / n - target[column]
         pooled[2] += np.float64(error * error)
         beyond = choose(

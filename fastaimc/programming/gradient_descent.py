@@ -11,14 +11,8 @@ from fastaimc.errors import check_choice, check_integer, check_number
 from fastaimc.parameters import F32
 from fastaimc.programming.iterative import IterativeProgramming
 from fastaimc.programming.method import State
-from fastaimc.programming.plan import (
-    ALLOCATIONS,
-    Step,
-    check_schedule,
-    fire,
-    prepare,
-    wait_for,
-)
+from fastaimc.programming.plan import Step, check_schedule, fire, wait_for
+from fastaimc.programming.start import ALLOCATIONS, prepare
 from fastaimc.terminals import Terminals
 
 STARTS = ("single_shot", "ip", "reset")
@@ -100,14 +94,14 @@ class GradientDescentProgramming:
             first = IterativeProgramming(
                 iterations=self.start_rounds,
                 allocation=self.allocation,
+                calibrate=False,
                 verify_delay=self.verify_delay,
                 final_passes=0,
             )
             state = first.start(terminals, engine, key)
             for index in range(self.start_rounds):
                 first.iterate(terminals, engine, key, state, index)
-            for name in ("dark", "total", "count", "pooled"):
-                del state[name]
+            del state["pooled"]
         else:
             state = prepare(
                 terminals,
@@ -115,7 +109,11 @@ class GradientDescentProgramming:
                 fine=False,
                 settle=self.verify_delay,
                 shoot=self.start_from == "single_shot",
+                calibrate=False,
             )
+        state.pop("dark", None)
+        state["total"] = np.zeros(terminals.shape, dtype=np.float32)
+        state["count"] = np.zeros(terminals.shape, dtype=np.uint8)
         if self.affine_every:
             tiles, _, columns = terminals.shape
             state["scale"] = np.ones((tiles, columns), dtype=np.float32)
@@ -139,6 +137,8 @@ class GradientDescentProgramming:
             np.zeros(terminals.shape[0], dtype=np.int32),
             y,
             targets,
+            state["total"],
+            state["count"],
             state["device"],
             state["filled"],
             state["level"],

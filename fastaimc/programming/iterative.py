@@ -9,16 +9,8 @@ import numpy as np
 from fastaimc.engine import Engine
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.programming.method import State
-from fastaimc.programming.plan import (
-    ALLOCATIONS,
-    NONE,
-    Step,
-    check_schedule,
-    dark_reading,
-    fire,
-    prepare,
-    wait_for,
-)
+from fastaimc.programming.plan import NONE, Step, check_schedule, fire, wait_for
+from fastaimc.programming.start import ALLOCATIONS, dark_reading, prepare
 from fastaimc.terminals import Terminals
 
 QUANTISATION = 12.0**-0.5  # standard deviation of a rounding, in steps
@@ -35,7 +27,7 @@ class IterativeProgramming:
     """Read every cell, compare it with its target, pulse it, and again.
 
     A cell is verified as a whole (g+ - g-, all its devices selected) by the mean of all reads
-    since its last pulse, less the column's dark reading, and left alone while the error is below
+    since its last pulse, less the column's offset, and left alone while the error is below
     ``max(margin * scatter, kappa * standard error)``.
 
     Parameters
@@ -49,6 +41,10 @@ class IterativeProgramming:
         share, one read decides, and a device once within its margin is never looked at again.
     allocation : str
         "two_device" (from the read-out SET values) or "max_fill".
+    calibrate : bool
+        Find each column's offset not from a dark reading alone, which a step of the ADC rounds,
+        but from sums: reads of SET devices one by one and together.  It costs a read of every row,
+        and is done with "two_device" where that step is coarser than the scatter of a pulse.
     step : Step
         Threshold and step of a pulse.
     verify_delay, final_delay : float
@@ -65,6 +61,7 @@ class IterativeProgramming:
     fine: bool = False
     verify: str = "cell"
     allocation: str = "two_device"
+    calibrate: bool = True
     step: Step = DEFAULT_STEP
     verify_delay: float = 0.0344
     final_passes: int = 5
@@ -75,13 +72,22 @@ class IterativeProgramming:
         check_choice("fine", self.fine, (False, True))
         check_choice("verify", self.verify, ("cell", "device"))
         check_choice("allocation", self.allocation, ALLOCATIONS)
+        check_choice("calibrate", self.calibrate, (False, True))
         check_schedule(self)
 
     def start(self, terminals: Terminals, engine: Engine, key: np.ndarray) -> State:
         """SET, read and allocate the devices; the analog one gets its first pulse."""
-        state = prepare(terminals, self.allocation, self.fine, settle=self.verify_delay, shoot=True)
+        state = prepare(
+            terminals,
+            self.allocation,
+            fine=self.fine,
+            settle=self.verify_delay,
+            shoot=True,
+            calibrate=self.calibrate,
+        )
+        if "dark" not in state:
+            state["dark"] = dark_reading(terminals, self.fine)
         tiles = terminals.shape[0]
-        state["dark"] = dark_reading(terminals, self.fine)
         state["total"] = np.zeros(terminals.shape, dtype=np.float32)
         state["count"] = np.zeros(terminals.shape, dtype=np.uint8)
         state["pooled"] = np.zeros((tiles, 2))

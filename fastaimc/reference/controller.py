@@ -13,6 +13,17 @@ MOST_FLIPS = 4  # halvings of the step at most
 TINY = 1e-6  # µS per code: where the nominal curve is flat
 
 
+def accumulate(
+    value: np.ndarray, total: np.ndarray, count: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sum and number of what a cell has shown since its last pulse, with one more.
+
+    From 255 on the mean forgets.
+    """
+    full = count == 255
+    return np.where(full, 254 / 255, 1.0) * total + value, np.where(full, 255, count + 1)
+
+
 def choose(
     error: np.ndarray,
     standard_error: np.ndarray,

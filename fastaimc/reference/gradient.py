@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.parameters import StepParameters
-from fastaimc.reference.controller import choose
+from fastaimc.reference.controller import accumulate, choose
 from fastaimc.reference.pcm import NONE
 
 
@@ -34,11 +34,23 @@ def estimate(
     return (x.T @ residual) * inverse, rms * np.sqrt(inverse), sums
 
 
+def remember(
+    value: np.ndarray, driven: np.ndarray, total: np.ndarray, count: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add the estimates of driven rows; return each cell's mean, 0 in other rows, and number."""
+    for memory, new in zip((total, count), accumulate(value, total, count), strict=True):
+        memory[...] = np.where(driven, new, memory)
+    n = np.maximum(count, 1).astype(np.float64)
+    return np.where(driven, total / n, 0.0), n
+
+
 def gradient_pulses(
     x: np.ndarray,
     group: np.ndarray,
     y: np.ndarray,
     targets: np.ndarray,
+    total: np.ndarray,
+    count: np.ndarray,
     device: np.ndarray,
     filled: np.ndarray,
     level: np.ndarray,
@@ -50,20 +62,21 @@ def gradient_pulses(
     fire: np.ndarray,
     code: np.ndarray,
 ) -> np.ndarray:
-    """Choose the pulses that follow from one batch of MVMs.
+    """Add one batch's estimate of every cell's error to its running mean; choose the pulses.
+
+    A row that was never driven shows nothing, and its cells are left alone.
 
     Parameters
     ----------
     x, group, y
         Inputs (group, batch, row), each tile's group, and what the core returned, as for `mvm`.
-    targets : ndarray
-        (tile, row, column), float32, µS.
+    total, count : ndarray
+        Sum and number of the estimates since a cell's last pulse, as for `verify_pulses`.
     device, filled, level, swing, aim : ndarray
         What the controller knows of each cell, changed in place, (tile, row, column): the analog
-        device (255: none); the others that are SET, a bit each (255: nothing is handed over); the
-        amplitude in 1/64 codes; the sense of the last pulse, with one plus the halvings of the
-        step (0: none yet); the code of what the analog device is to hold.  uint8, uint8, int16,
-        int8, uint8.
+        device (255: none); the others that are SET, a bit each (255: never handed over); amplitude
+        in 1/64 codes; sense of the last pulse, with one plus the halvings of the step (0: none
+        yet); code of what the analog device is to hold.  uint8, but int16 and int8 for 3 and 4.
     curve, scatter : ndarray
         Nominal conductance and standard deviation of a pulse for every code, (256,), float32, µS.
     fire, code : ndarray
@@ -75,20 +88,14 @@ def gradient_pulses(
         Sums of the squared errors and of the squared targets of the outputs, (tile, 2), float64.
     """
     sums = np.zeros((len(targets), 2))
-    if x.shape[1] == 0:
-        fire[...] = NONE
-        return sums
-    cells = (device, filled, level, swing, aim)
-    for tile in range(len(targets)):
-        error, standard_error, sums[tile] = estimate(x[group[tile]], y[tile], targets[tile])
-        choose(
-            error,
-            standard_error,
-            [array[tile] for array in cells],
-            curve,
-            scatter,
-            parameters,
-            fire[tile],
-            code[tile],
-        )
+    fire[...] = NONE
+    for tile in range(len(targets) if x.shape[1] else 0):
+        value, standard_error, sums[tile] = estimate(x[group[tile]], y[tile], targets[tile])
+        driven = (x[group[tile]] != 0).any(axis=0)[:, None]
+        error, n = remember(value, driven, total[tile], count[tile])
+        known = [array[tile] for array in (device, filled, level, swing, aim)]
+        uncertain = standard_error / np.sqrt(n)
+        beyond = choose(error, uncertain, known, curve, scatter, parameters, fire[tile], code[tile])
+        total[tile][beyond] = 0
+        count[tile][beyond] = 0
     return sums

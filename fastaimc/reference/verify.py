@@ -5,22 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.parameters import StepParameters
-from fastaimc.reference.controller import choose
+from fastaimc.reference.controller import accumulate, choose
 
 
-def accumulate(value: np.ndarray, total: np.ndarray, count: np.ndarray) -> tuple[float, float]:
-    """Add a read to the sums and numbers of the reads, and return how far it was off their means.
+def deviation(value: np.ndarray, total: np.ndarray, count: np.ndarray) -> tuple[float, float]:
+    """Return how far a read is off the means of those before.
 
     That is the sum of ``d² n / (n + 1)`` over cells read before, and the number of these cells.
-    From 255 reads on the mean forgets.
     """
     n = count.astype(np.float64)
     again = n > 0
-    deviation = value - total / np.maximum(n, 1)
-    full = count == 255
-    total[...] = np.where(full, 254 / 255, 1.0) * total + value
-    count[...] = np.where(full, 255, count + 1)
-    return float((deviation**2 * n / (n + 1))[again].sum()), float(again.sum())
+    off = value - total / np.maximum(n, 1)
+    return float((off**2 * n / (n + 1))[again].sum()), float(again.sum())
 
 
 def verify_pulses(
@@ -64,7 +60,8 @@ def verify_pulses(
     cells = (device, filled, level, swing, aim)
     for tile in range(len(targets)):
         value = reading[tile].astype(np.float64) - dark[tile]
-        pooled[tile, :2] = accumulate(value, total[tile], count[tile])
+        pooled[tile, :2] = deviation(value, total[tile], count[tile])
+        total[tile], count[tile] = accumulate(value, total[tile], count[tile])
         n = count[tile].astype(np.float64)
         error = total[tile] / n - targets[tile]
         pooled[tile, 2] = (error**2).sum()
