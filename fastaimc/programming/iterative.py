@@ -16,9 +16,9 @@ from fastaimc.terminals import Terminals
 QUANTISATION = 12.0**-0.5  # standard deviation of a rounding, in steps
 
 
-# The best of 120 trials of `tools/tune.py` (bench/results/tuning_ip.json), one set for both ranges.
+# The best of 200 trials of `tools/tune.py` (bench/results/tuning_ip.json), one set for both ranges.
 DEFAULT_STEP = Step(
-    margin=1.12, margin_end=1.31, kappa=2.86, gain=0.597, gain_end=0.522, max_step=0.0178
+    margin=0.489, margin_end=1.56, kappa=2.28, gain=1.05, gain_end=0.390, max_step=0.0186
 )
 
 
@@ -63,9 +63,9 @@ class IterativeProgramming:
     allocation: str = "two_device"
     calibrate: bool = True
     step: Step = DEFAULT_STEP
-    verify_delay: float = 0.0344
-    final_passes: int = 5
-    final_delay: float = 0.0557
+    verify_delay: float = 0.0385
+    final_passes: int = 0
+    final_delay: float = 0.0385
 
     def __post_init__(self) -> None:
         check_integer("iterations", self.iterations, 1, 100_000)
