@@ -18,10 +18,10 @@ from fastaimc.terminals import Terminals
 STARTS = ("single_shot", "ip", "reset")
 
 
-# The best of 120 trials of `tools/tune.py` (bench/results/tuning_gdp.json), as are the defaults of
+# The best of 200 trials of `tools/tune.py` (bench/results/tuning_gdp.json), as are the defaults of
 # `GradientDescentProgramming`; its iterations and waits make its budget that of 25 rounds of IP.
 DEFAULT_STEP = Step(
-    margin=0.836, margin_end=3.18, kappa=0.317, gain=0.764, gain_end=0.229, max_step=0.0544
+    margin=0.227, margin_end=1.66, kappa=1.64, gain=1.13, gain_end=0.318, max_step=0.0266
 )
 
 
@@ -67,15 +67,15 @@ class GradientDescentProgramming:
     iterations: int = 24
     batch: int = 256
     inputs: str = "hadamard"
-    amplitude: float = 0.529
+    amplitude: float = 0.475
     start_from: str = "ip"
     start_rounds: int = 1
     allocation: str = "two_device"
     step: Step = DEFAULT_STEP
     affine_every: int = 24
-    verify_delay: float = 0.0385
-    final_passes: int = 0
-    final_delay: float = 0.0385
+    verify_delay: float = 0.0446
+    final_passes: int = 8
+    final_delay: float = 0.0247
 
     def __post_init__(self) -> None:
         check_integer("iterations", self.iterations, 1, 100_000)
