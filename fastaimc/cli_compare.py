@@ -18,9 +18,18 @@ Ways = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
-        help="ip (cells read in the range of MVMs), ip-fine (in the ADC's cell range), gdp, or "
-        "statistics (as published); repeatable.",
-        show_default="all four",
+        help="ip (cells read in the range of MVMs), ip-dark (the same, offsets not calibrated), "
+        "ip-fine (in the ADC's cell range), gdp, or statistics (as published); repeatable.",
+        show_default="all but ip-dark",
+        rich_help_panel="Method",
+    ),
+]
+Rounds = Annotated[
+    int | None,
+    typer.Option(
+        "--iterations",
+        help="Rounds of ip; gdp gets iterations for as many MVM-equivalents.",
+        show_default="25",
         rich_help_panel="Method",
     ),
 ]
@@ -34,7 +43,10 @@ Json = Annotated[
 ]
 Plot = Annotated[
     Path | None,
-    typer.Option(metavar="FILE.png", help="Error over its costs, and maps of the cells' errors."),
+    typer.Option(
+        metavar="FILE.png",
+        help="Error over its costs, pulses per cell, and maps of the cells' errors.",
+    ),
 ]
 Layers = Annotated[bool, typer.Option("--layers", help="A table of errors for every layer, too.")]
 
@@ -53,7 +65,7 @@ def compare(
     sets: options.Sets = None,
     adc_bits: Bits = None,
     methods: Ways = None,
-    iterations: options.Iterations = None,
+    iterations: Rounds = None,
     batch: options.Batch = None,
     seeds: Seeds = 5,
     threads: options.Threads = None,
@@ -68,13 +80,13 @@ def compare(
     Without WEIGHTS it takes the network that comes with fastaimc: a perceptron for Fashion-MNIST,
     with 2,000 labelled test images.
     """
-    from fastaimc.compare import METHODS, candidates
+    from fastaimc.candidates import DEFAULT, candidates
     from fastaimc.report import show, to_json
 
     check_integer("--seeds", seeds, 1, 1000)
     changes = list(sets or ()) + ([] if adc_bits is None else [f"adc.bits={adc_bits}"])
     core = options.make_config(preset, config, changes)
-    ways = candidates(core, methods or METHODS, iterations, batch)
+    ways = candidates(core, methods or DEFAULT, iterations, batch)
     _check_outputs((json_file, plot), force)
     matrices, network = _weights(weights)
     result = _run(matrices, ways, seeds, network, engine, threads)

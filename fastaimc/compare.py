@@ -10,33 +10,18 @@ from typing import Any
 import numpy as np
 
 from fastaimc.api import program
-from fastaimc.config import CoreConfig, MeltQuench, override, presets
-from fastaimc.errors import InputError, nearest
+from fastaimc.candidates import Candidate
+from fastaimc.mapping import cuts
 from fastaimc.matrix import AnalogMatrix
 from fastaimc.metrics import INPUTS, exact_conductances, mvm_error, weight_error
 from fastaimc.network import Network, accuracy, digital, forward
-from fastaimc.programming import (
-    DirectWrite,
-    GradientDescentProgramming,
-    IterativeProgramming,
-    Method,
-)
+from fastaimc.programming import Method
 
 OUTSIDE = 0.025  # a cell is outside if it is off by more than this part of g_max
 EXACT = "exact"
 WHOLE = "all layers"
-METHODS = ("ip", "ip-fine", "gdp", "statistics")
 
 Matrices = dict[str, AnalogMatrix]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to program: its label, the cores and the method."""
-
-    label: str
-    config: CoreConfig
-    method: Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +73,8 @@ class Comparison:
         Error of every cell of the first seed's largest tile, (row, column), µS, by label.
     pulses : dict
         Of every cell of the first seed, all layers one after another, uint16, by label.
+    methods : dict
+        Every layer's method with all its parameters, by label and layer.
     """
 
     rows: list[Row]
@@ -95,6 +82,7 @@ class Comparison:
     histories: dict[str, dict[str, np.ndarray]]
     maps: dict[str, np.ndarray]
     pulses: dict[str, np.ndarray]
+    methods: dict[str, dict[str, Any]]
     provenance: dict[str, Any]
 
     @property
@@ -111,43 +99,6 @@ class Comparison:
         """Return one figure over the seeds."""
         found = [row for row in self.rows if row.label == label and row.layer == layer]
         return np.array([getattr(row, field) for row in found])
-
-
-def candidates(
-    config: CoreConfig,
-    names: Sequence[str] = METHODS,
-    iterations: int | None = None,
-    batch: int | None = None,
-) -> list[Candidate]:
-    """Return the named ways to program a core.
-
-    "ip" reads cells in the range of MVMs, "ip-fine" in the ADC's cell range, "gdp" needs only MVMs;
-    "statistics" are cells as the published statistics of HERMES have them.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, or no name at all.
-    """
-    if not names:
-        raise InputError(f"methods must name at least one of {', '.join(METHODS)}")
-    rounds: dict[str, Any] = {} if iterations is None else {"iterations": iterations}
-    batches: dict[str, Any] = {} if batch is None else {"batch": batch}
-    coarse = override(config, {"adc.cell_lsb_us": None})
-    ways = {
-        "ip": Candidate("IP", coarse, IterativeProgramming(**rounds)),
-        "ip-fine": Candidate("fine IP", config, IterativeProgramming(fine=True, **rounds)),
-        "gdp": Candidate("GDP", coarse, GradientDescentProgramming(**rounds, **batches)),
-        "statistics": Candidate("statistics", presets.hermes_statistics(), DirectWrite()),
-    }
-    for name in names:
-        if name not in ways:
-            raise InputError(
-                f"methods must be from {', '.join(METHODS)}, got {name!r}{nearest(name, METHODS)}"
-            )
-    if not isinstance(config.device, MeltQuench):
-        return [Candidate("write", config, DirectWrite())]
-    return [ways[name] for name in names]
 
 
 def compare(
@@ -172,17 +123,16 @@ def compare(
     histories: dict[str, dict[str, np.ndarray]] = {}
     maps: dict[str, np.ndarray] = {}
     pulses: dict[str, np.ndarray] = {}
+    methods: dict[str, dict[str, Any]] = {}
     provenance: dict[str, Any] = {}
-    ranges: Any = network.input_ranges if network else 1.0
     total = seeds * len(ways)
     for index in range(total):
         seed, way = index // len(ways), ways[index % len(ways)]
-        matrices: Matrices = program(
-            dict(weights),
-            way.config,
-            way.method,
+        matrices = _program(
+            weights,
+            way,
             seed=seed,
-            input_range=ranges,
+            ranges=network.input_ranges if network else dict.fromkeys(weights, 1.0),
             engine=engine,
             threads=threads,
             record_every=1 if seed == 0 else 0,
@@ -200,12 +150,33 @@ def compare(
             histories[way.label] = _history(matrices)
             maps[way.label] = _map(matrices)
             pulses[way.label] = _pulses(matrices)
+            methods[way.label] = {n: m.provenance["method"] for n, m in matrices.items()}
         if progress is not None:
             progress(index + 1, total, f"{way.label}, seed {seed}")
     if network is not None and images is not None:
         logits = forward(network, images[0], digital(network))
         accuracies.insert(0, Accuracy("digital", 0, accuracy(logits, images[1])))
-    return Comparison(rows, accuracies, histories, maps, pulses, provenance)
+    return Comparison(rows, accuracies, histories, maps, pulses, methods, provenance)
+
+
+def _program(
+    weights: Mapping[str, np.ndarray],
+    way: Candidate,
+    *,
+    ranges: Mapping[str, float],
+    **options: Any,
+) -> Matrices:
+    """Program all weights, those whose tiles have as many rows together."""
+    found: Matrices = {}
+    layers: dict[Method, list[str]] = {}
+    for name, matrix in weights.items():
+        rows = int(np.diff(cuts(matrix.shape[1], way.config.rows)).max())
+        layers.setdefault(way.method_for(rows), []).append(name)
+    for method, names in layers.items():
+        parts = {name: weights[name] for name in names}
+        own = {name: ranges[name] for name in names}
+        found |= program(parts, way.config, method, input_range=own, **options)
+    return {name: found[name] for name in weights}
 
 
 def _exact(matrices: Matrices) -> Matrices:
@@ -288,10 +259,15 @@ def _pulses(matrices: Matrices) -> np.ndarray:
 
 
 def _history(matrices: Matrices) -> dict[str, np.ndarray]:
-    """Return the whole's history: sums of counts, rms of errors weighted by cells."""
+    """Return the whole's history: sums of counts, rms of errors weighted by cells.
+
+    A layer that is done before the others stays as it is.
+    """
     histories = [matrix.history for matrix in matrices.values()]
+    longest = max(histories, key=lambda history: len(history["iteration"]))
+    histories = [_extended(history, len(longest["iteration"])) for history in histories]
     cells = np.array([matrix.shape[0] * matrix.shape[1] for matrix in matrices.values()])[:, None]
-    out = {"iteration": histories[0]["iteration"]}
+    out = {"iteration": longest["iteration"]}
     for name in histories[0]:
         stack = np.array([history[name] for history in histories], dtype=np.float64)
         if name.endswith("error"):
@@ -301,3 +277,11 @@ def _history(matrices: Matrices) -> dict[str, np.ndarray]:
         elif name != "iteration":
             out[name] = stack.sum(axis=0)
     return out
+
+
+def _extended(history: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+    """Return a history that goes on with its last values."""
+    return {
+        name: np.pad(values, (0, length - len(values)), mode="edge" if len(values) else "constant")
+        for name, values in history.items()
+    }

@@ -98,8 +98,8 @@ def check_weights(name: str, weights: object) -> np.ndarray:
     return array
 
 
-def _edges(length: int, most: int) -> np.ndarray:
-    """Cut `length` into the fewest parts of at most `most`, as even as possible."""
+def cuts(length: int, most: int) -> np.ndarray:
+    """Return the edges of the fewest parts of at most `most`, as even as possible."""
     parts = -(-length // most)
     return np.linspace(0, length, parts + 1).round().astype(np.int64)
 
@@ -124,8 +124,8 @@ def to_tiles(weights: np.ndarray, config: CoreConfig) -> tuple[Mapping, np.ndarr
     scale = largest.astype(np.float64) / config.g_max_us
     mapping = Mapping(
         shape=(weights.shape[0], weights.shape[1]),
-        row_edges=_edges(weights.shape[1], config.rows),
-        column_edges=_edges(weights.shape[0], config.columns),
+        row_edges=cuts(weights.shape[1], config.rows),
+        column_edges=cuts(weights.shape[0], config.columns),
         scale=scale,
         clipped=clipped,
     )

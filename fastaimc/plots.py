@@ -13,7 +13,7 @@ from fastaimc.errors import InputError, StorageError
 
 COLUMNS = 4
 COSTS = ("iteration", "MVM-equivalents", "pulses per cell", "latency [s]")
-COLOURS = {"IP": "#b2182b", "fine IP": "#ef8a62", "GDP": "#2166ac"}
+COLOURS = {"IP": "#b2182b", "IP, dark": "#67001f", "fine IP": "#ef8a62", "GDP": "#2166ac"}
 MOST_MAPS = 3
 ROW_INCHES = 3.4
 

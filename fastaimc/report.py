@@ -12,6 +12,13 @@ from rich.text import Text
 
 from fastaimc.compare import EXACT, WHOLE, Comparison
 
+# How each rival of GDP reads a cell, in the closing words.
+RIVALS = {
+    "IP": "in the MVM's range",
+    "IP, dark": "in the MVM's range and calibrates no offsets",
+    "fine IP": "in the ADC's fine range",
+}
+
 
 def spread(values: np.ndarray, scale: float = 1.0, digits: int = 2) -> str:
     """Return ``mean ± standard deviation`` over seeds, or the value alone."""
@@ -19,9 +26,11 @@ def spread(values: np.ndarray, scale: float = 1.0, digits: int = 2) -> str:
     return mean if len(values) < 2 else f"{mean} ± {scale * values.std(ddof=1):.{digits}f}"
 
 
-def standard_error(values: np.ndarray) -> float:
-    """Return the standard error of the mean; NaN for a single value."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+def _error(values: np.ndarray) -> str:
+    """Return ± and the standard error of the mean; nothing for a single value."""
+    if len(values) < 2:
+        return ""
+    return f" ± {values.std(ddof=1) / np.sqrt(len(values)):.2f}"
 
 
 def error_table(comparison: Comparison, layer: str) -> Table:
@@ -84,7 +93,7 @@ def accuracy_table(comparison: Comparison) -> Table:
         difference = ""
         if gdp is not None and label not in ("GDP", "digital") and len(values) == len(gdp):
             paired = 100 * (gdp - values)
-            difference = f"{paired.mean():+.2f} ± {standard_error(paired):.2f}"
+            difference = f"{paired.mean():+.2f}{_error(paired)}"
         table.add_row(label, spread(values, 100), difference)
     return table
 
@@ -100,25 +109,24 @@ def accuracies(comparison: Comparison) -> dict[str, np.ndarray]:
 def closing(comparison: Comparison) -> str:
     """Return in words what the tables show."""
     lines = []
-    for rival in ("IP", "fine IP"):
+    for rival, how in RIVALS.items():
         if not {"GDP", rival} <= set(comparison.labels):
             continue
         ratio = comparison.values("GDP", WHOLE, "residual") / comparison.values(
             rival, WHOLE, "residual"
         )
-        reads = "the MVM's range" if rival == "IP" else "the ADC's fine range"
         percent = 100 * abs(1 - ratio.mean())
         word = "less" if ratio.mean() < 1 else "more"
         lines.append(
-            f"GDP leaves {percent:.0f} % {word} residual MVM error than IP that reads cells in "
-            f"{reads} ({ratio.mean():.2f} of it), {_spent(comparison, rival)}."
+            f"GDP leaves {percent:.0f} % {word} residual MVM error than IP that reads cells "
+            f"{how} ({ratio.mean():.2f} of it), {_spent(comparison, rival)}."
         )
     by_label = accuracies(comparison)
     if {"GDP", "IP"} <= set(by_label):
         paired = 100 * (by_label["GDP"] - by_label["IP"])
         lines.append(
-            f"Its network is {paired.mean():+.2f} ± {standard_error(paired):.2f} points more "
-            "accurate than IP's (paired, mean ± standard error)."
+            f"Its network is {paired.mean():+.2f}{_error(paired)} points more accurate than IP's"
+            + (" (paired, mean ± standard error)." if len(paired) > 1 else " (one seed).")
         )
     return " ".join(lines)
 
@@ -151,6 +159,7 @@ def to_json(comparison: Comparison) -> str:
     """Return all measurements with their provenance as JSON."""
     document = {
         "provenance": comparison.provenance,
+        "methods": comparison.methods,
         "rows": [dataclasses.asdict(row) for row in comparison.rows],
         "accuracies": [dataclasses.asdict(item) for item in comparison.accuracies],
         "histories": {

@@ -37,6 +37,7 @@ FLOORS = {
     "files": 10,
     "checkpoint": 11,
     "api": 12,
+    "candidates": 9,
     "compare": 13,
     "report": 14,
     "plots": 14,

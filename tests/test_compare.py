@@ -10,7 +10,8 @@ from rich.console import Console
 
 import fastaimc as fa
 from fastaimc import plots, report
-from fastaimc.compare import EXACT, METHODS, WHOLE, Comparison, candidates, compare
+from fastaimc.candidates import DEFAULT, candidates
+from fastaimc.compare import EXACT, WHOLE, Comparison, compare
 from fastaimc.network import Network
 
 SEEDS = 2
@@ -39,7 +40,7 @@ def comparison(network: Network) -> Comparison:
     images = np.random.default_rng(1).uniform(0, 1, (50, 32)).astype(np.float32)
     hidden = np.maximum(images @ network.weights["hidden"].T, 0)
     labels = np.argmax(hidden @ network.weights["output"].T, axis=1)
-    ways = candidates(fa.presets.hermes(), METHODS, iterations=6, batch=64)
+    ways = candidates(fa.presets.hermes(), DEFAULT, iterations=6, batch=64)
     return compare(
         network.weights,
         ways,
@@ -90,7 +91,7 @@ def test_digital_accuracy_is_that_of_the_labels(comparison: Comparison) -> None:
 def test_histories_and_maps_are_of_the_first_seed(comparison: Comparison) -> None:
     for label in ("IP", "fine IP", "GDP"):
         history = comparison.histories[label]
-        assert len(history["iteration"]) == 6
+        assert len(history["iteration"]) == (2 if label == "GDP" else 6)
         assert np.isfinite(history["mvm_error"]).all()
         assert comparison.maps[label].shape == (32, 24)
     assert len(comparison.histories["statistics"]["pulses"]) == 0
@@ -211,3 +212,35 @@ def test_the_figure_is_written_whole(comparison: Comparison, tmp_path) -> None:
     with pytest.raises(fa.StorageError, match="cannot be written"):
         plots.save(comparison, tmp_path / "figure.nonsense")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["figure.png"]
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 6, 25])
+@pytest.mark.parametrize("rows", [1, 5, 40, 64])
+@pytest.mark.parametrize("batch", [None, 8])
+def test_all_methods_cost_the_same(rows: int, rounds: int, batch: int | None) -> None:
+    """GDP spends no more MVM-equivalents than IP, but for a batch that it needs at least, and no
+    whole batch less; all wait as long."""
+    ways = candidates(fa.presets.hermes(), ["ip-fine", "gdp"], rounds, batch)
+    weights = np.random.default_rng(0).standard_normal((3, rows))
+    ip, gdp = (
+        fa.program(weights, way.config, way.method_for(rows), threads=1).cost for way in ways
+    )
+    own = batch or 2 ** int(np.ceil(np.log2(rows)))
+    assert gdp.mvms % own == 0
+    if gdp.mvms > own:
+        assert 0 <= ip.mvm_equivalents - gdp.mvm_equivalents < own
+    assert ip.wait_s == pytest.approx(gdp.wait_s, rel=1e-9) == pytest.approx(200)
+
+
+def test_layers_of_other_heights_get_other_batches(comparison: Comparison) -> None:
+    """Tiles of 32 and 24 rows; histories go on where a layer is done before the others."""
+    gdp = comparison.methods["GDP"]
+    assert {name: method["batch"] for name, method in gdp.items()} == {"hidden": 64, "output": 64}
+    ways = candidates(fa.presets.hermes(), ["gdp"], iterations=6)
+    assert [ways[0].method_for(rows).batch for rows in (24, 32, 33, 256)] == [32, 32, 64, 256]
+    lengths = [method["iterations"] for method in gdp.values()]
+    assert len(set(lengths)) == 2
+    history = comparison.histories["GDP"]
+    assert {len(values) for values in history.values()} == {max(lengths)}
+    total = comparison.values("GDP", WHOLE, "mvms")[0]
+    assert history["mvms"][-1] == total

@@ -1,7 +1,8 @@
 """GDP against IP, by the range in which the ADC reads a single cell.
 
 Matrices of 256×256 on `presets.hermes()`, five seeds, six families of weights; GDP spends no more
-MVM-equivalents than IP, its start included.  Ratios are paired by seed.  Both are evaluated 200 s
+MVM-equivalents than IP, its start included; IP's calibration of its offsets, where it does one,
+comes on top.  Ratios are paired by seed.  Both are evaluated 200 s
 after programming with one global compensation.
 
     python bench/experiments/read_range.py             # some minutes; writes bench/results
@@ -13,22 +14,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.progress import track
+from tables import RESULTS, mean_and_error, table, write_excerpt
 
 import fastaimc as fa
 from fastaimc.config import ADC, CoreConfig
 from fastaimc.core import full_scales
 from fastaimc.mapping import to_tiles
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 SIZE = 256
 BITS = (4, 6, 8)
 RANGES = ("fs", "fs/2", "fs/4", "0.129 µS")
 IN_USE_BITS = 8
+DARK = "IP, dark reading"
 
 Rows = list[dict[str, Any]]
 
@@ -50,7 +51,7 @@ def families(seed: int) -> dict[str, np.ndarray]:
 def tuned_textbook() -> fa.IterativeProgramming:
     """Return IP in its textbook form, with the best set that `tools/tune.py` found for it."""
     best = json.loads((RESULTS / "tuning_textbook.json").read_text())["best"]
-    iterations = (27 * SIZE - (2 * SIZE + 1) * (best["allocation"] == "two_device")) // SIZE
+    iterations = 27 - 2 * (best["allocation"] == "two_device")
     rest = 1.0 - best["final_passes"] * best["final_delay"]
     return fa.IterativeProgramming(
         iterations=iterations,
@@ -107,6 +108,8 @@ def run(seeds: int) -> Rows:
     textbook = tuned_textbook()
     gdp = fa.GradientDescentProgramming()
     plain = dataclasses.replace(gdp, affine_every=0)
+    dark = {"fs": dataclasses.replace(ip, calibrate=False)}
+    dark |= dict.fromkeys(("fs/2", "fs/4"), dataclasses.replace(fine, calibrate=False))
     rows: Rows = []
     for seed in track(range(seeds), description="seeds"):
         for family, weights in families(seed).items():
@@ -131,6 +134,8 @@ def run(seeds: int) -> Rows:
                 for where in RANGES:
                     method = ip if where == "fs" else fine
                     add(cell_range(weights, hermes, bits, where), method, "IP", bits, where)
+            for where, method in dark.items():
+                add(cell_range(weights, hermes, 8, where), method, DARK, 8, where)
             add(cell_range(weights, hermes, 8, "fs"), plain, "GDP without affine", 8, "MVM")
             add(hermes, textbook, "textbook IP", 8, "0.129 µS")
             add(fa.presets.hermes_statistics(), fa.DirectWrite(), "published statistics", 8, "none")
@@ -145,22 +150,10 @@ def select(rows: Rows, **labels: Any) -> Rows:
     return [row for row in rows if all(row[name] == value for name, value in labels.items())]
 
 
-def mean_and_error(values: list[float]) -> str:
-    """Return ``mean ± standard error``."""
-    spread = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{np.mean(values):.3f} ± {spread:.3f}"
-
-
 def ratios(above: Rows, below: Rows, name: str) -> list[float]:
     """Return ratios of an error, paired by seed."""
     other = {row["seed"]: row[name] for row in below}
     return [row[name] / other[row["seed"]] for row in above]
-
-
-def table(header: list[str], lines: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
 def report(rows: Rows) -> str:
@@ -186,6 +179,15 @@ def report(rows: Rows) -> str:
         text.append(f"GDP/IP in {error} error, programmed through an ADC of so many bits and ")
         text.append(f"evaluated at {IN_USE_BITS}, by the range in which IP reads a cell:\n")
         text.append(table(["bits", "weights", *RANGES], lines))
+    text.append("GDP/IP in residual error at 8 bits, where IP takes its offsets from one dark ")
+    text.append("reading, which a step of the ADC rounds, instead of calibrating them:\n")
+    lines = []
+    for family in names:
+        gdp = select(rows, family=family, method="GDP", bits=8)
+        below = {where: select(rows, family=family, method=DARK, range=where) for where in RANGES}
+        cells = [mean_and_error(ratios(gdp, below[where], "residual")) for where in RANGES[:3]]
+        lines.append([family, *cells])
+    text.append(table(["weights", *RANGES[:3]], lines))
     text.append(absolute(rows, names))
     text.append(claims(rows, names))
     return "\n".join(text)
@@ -199,6 +201,7 @@ def absolute(rows: Rows, names: list[str]) -> str:
         ("GDP without its affine correction", "GDP without affine", "MVM", 8),
         ("GDP, 6 bits while programming", "GDP", "MVM", 6),
         *((f"IP, cells in {where}", "IP", where, 8) for where in RANGES),
+        *((f"IP from a dark reading, cells in {where}", DARK, where, 8) for where in RANGES[:3]),
         ("textbook IP, cells in fs", "textbook IP", "fs", 8),
         ("textbook IP, 0.129 µS", "textbook IP", "0.129 µS", 8),
         ("published statistics (HERMES, two devices)", "published statistics", "none", 8),
@@ -248,22 +251,24 @@ def provenance() -> dict[str, Any]:
     return {**matrix.provenance, "ip": ip.provenance["method"]}
 
 
-def write_excerpt(rows: Rows) -> None:
+def excerpt(rows: Rows) -> None:
     """Write the README's table between its two markers."""
     lines = []
     for family in dict.fromkeys(row["family"] for row in rows):
         gdp = select(rows, family=family, method="GDP", bits=8, range="MVM")
         cells = []
-        for where in ("fs", "fs/2", "0.129 µS"):
-            below = select(rows, family=family, method="IP", bits=8, range=where)
+        for name, where in ((DARK, "fs"), ("IP", "fs"), ("IP", "fs/2"), ("IP", "0.129 µS")):
+            below = select(rows, family=family, method=name, bits=8, range=where)
             cells.append(mean_and_error(ratios(gdp, below, "residual")))
         lines.append([family, *cells])
-    ranges = ["the MVM's range", "half of it", "0.129 µS a count"]
-    text = table(["weights", *(f"cells read in {name}" for name in ranges)], lines)
-    readme = Path(__file__).resolve().parents[2] / "README.md"
-    before, marker, rest = readme.read_text().partition("<!-- read_range -->\n")
-    _, end, after = rest.partition("<!-- /read_range -->\n")
-    readme.write_text(before + marker + "\n" + text + "\n" + end + after)
+    ranges = [
+        "the MVM's range, offsets from one reading",
+        "the MVM's range, offsets calibrated",
+        "half of it",
+        "0.129 µS a count",
+    ]
+    header = ["weights", *(f"cells read in {name}" for name in ranges)]
+    write_excerpt("read_range", table(header, lines))
 
 
 def main() -> None:
@@ -281,7 +286,7 @@ def main() -> None:
         (RESULTS / "read_range.md").write_text(text)
         document = {"provenance": provenance(), "rows": rows}
         (RESULTS / "read_range.json").write_text(json.dumps(document, indent=1) + "\n")
-        write_excerpt(rows)
+        excerpt(rows)
 
 
 if __name__ == "__main__":
