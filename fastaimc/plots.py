@@ -14,6 +14,7 @@ from fastaimc.errors import InputError, StorageError
 COLUMNS = 4
 COSTS = ("iteration", "MVM-equivalents", "pulses per cell", "latency [s]")
 COLOURS = {"IP": "#b2182b", "IP, dark": "#67001f", "fine IP": "#ef8a62", "GDP": "#2166ac"}
+MAPPED = ("IP", "fine IP", "GDP")  # before others
 MOST_MAPS = 3
 ROW_INCHES = 3.4
 
@@ -37,7 +38,7 @@ def figure(comparison: Comparison) -> Any:
         ) from None
     iterated = [label for label, history in comparison.histories.items() if len(history["pulses"])]
     colours = {label: COLOURS.get(label, f"C{index}") for index, label in enumerate(iterated)}
-    shown = list(comparison.maps)[:MOST_MAPS]
+    shown = sorted(comparison.maps, key=lambda label: label not in MAPPED)[:MOST_MAPS]
     if not iterated:
         drawn = Figure(figsize=(ROW_INCHES * len(shown) + 1, ROW_INCHES), layout="constrained")
         _maps(drawn, comparison, list(drawn.subplots(1, len(shown), squeeze=False)[0]), shown)
@@ -91,9 +92,9 @@ def _histogram(axis: Any, comparison: Comparison, colours: dict[str, str]) -> No
         edges = np.arange(len(cells) + 1) - 0.5
         axis.stairs(cells, edges, label=name, color=colour, linewidth=1.5)
     axis.set(xlabel="pulses per cell", ylabel="cells", yscale="log", xlim=(0, None))
-    axis.set_ylim(0.7, 2 * max(10, axis.dataLim.y1))
+    axis.set_ylim(0.7, 10 * max(10, axis.dataLim.y1))
     axis.grid(visible=True, alpha=0.25)
-    axis.legend(frameon=False, title="mean pulses")
+    axis.legend(frameon=False, title="mean pulses", loc="upper right")
 
 
 def _maps(part: Any, comparison: Comparison, axes: list[Any], labels: list[str]) -> None:

@@ -164,9 +164,10 @@ def only(comparison: Comparison, *labels: str) -> Comparison:
         (("IP", "GDP"), 2),
         (("GDP",), 1),
         (("GDP", "statistics"), 1),
+        (("statistics", "IP", "fine IP", "GDP"), 3),
         (("statistics",), 0),
     ],
-    ids=["all", "two", "GDP", "GDP and statistics", "statistics"],
+    ids=["all", "two", "GDP", "GDP and statistics", "statistics first", "statistics"],
 )
 def test_no_panel_of_the_figure_is_empty(
     comparison: Comparison, labels: tuple[str, ...], curves: int
@@ -178,7 +179,9 @@ def test_no_panel_of_the_figure_is_empty(
     maps = [axis for axis in drawn.axes if axis.images]
     assert [len(axis.lines) for axis in errors] == ([curves] * 4 if curves else [])
     assert [len(axis.patches) for axis in histograms] == ([curves] if curves else [])
-    assert [axis.get_title().split(":")[0] for axis in maps] == list(labels[:3])
+    assert [axis.get_title().split(":")[0] for axis in maps] == (
+        ["IP", "fine IP", "GDP"] if len(labels) > 3 else list(labels)
+    )
     others = [axis for axis in drawn.axes if axis not in errors + histograms + maps]
     assert [axis.get_ylabel() for axis in others] == ["µS"]
 

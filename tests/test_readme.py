@@ -1,9 +1,18 @@
-"""The README's Python runs and prints what the README says."""
+"""The README's Python runs and prints what the README says; its commands run, too."""
 
 import contextlib
 import io
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
+
+import numpy as np
+import pytest
+import subprocesses
+from safetensors.numpy import save_file
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -16,3 +25,47 @@ def test_the_example_prints_what_is_shown():
         with contextlib.redirect_stdout(printed):
             exec(compile(code, str(README), "exec"), {})  # noqa: S102  it is our own text
         assert printed.getvalue() == shown
+
+
+def commands():
+    """Every line of the README that calls `fastaimc`, without its comment."""
+    blocks = re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+
+
+def test_the_commands_run(tmp_path):
+    """In their order, in one folder, with the model that they name."""
+    if any("--plot" in command for command in commands()):
+        pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    weights = np.random.default_rng(0).standard_normal((24, 32)).astype("f4")
+    save_file({"fc.weight": weights}, tmp_path / "model.safetensors")
+    environment = os.environ | {"PYTHONPATH": str(subprocesses.tested_package())}
+    assert len(commands()) >= 5
+    for name, *arguments in commands():
+        assert name == "fastaimc"
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "fastaimc", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+    assert {path.name for path in tmp_path.iterdir()} >= {"errors.png", "model.npz"}
+
+
+def test_every_figure_has_its_command():
+    """What an experiment writes into the README is what it wrote into its results."""
+    text = README.read_text()
+    for name in ("network", "read_range"):
+        assert f"python bench/experiments/{name}.py" in text
+        assert (README.parent / "bench" / "experiments" / f"{name}.py").exists()
+    excerpt = re.search(r"<!-- network -->\n(.*?)<!-- /network -->", text, re.DOTALL)
+    assert excerpt is not None
+    results = README.parent / "bench" / "results"
+    assert excerpt[1].strip() in (results / "network.md").read_text()
+    for link in re.findall(r"\]\(((?!http)[^)]*)\)", text):
+        assert (README.parent / link).exists(), link
