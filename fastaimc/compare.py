@@ -95,6 +95,11 @@ class Comparison:
         """Layers in their order, the whole last."""
         return list(dict.fromkeys(row.layer for row in self.rows))
 
+    @property
+    def seeds(self) -> int:
+        """How many programs there are of every candidate."""
+        return len({row.seed for row in self.rows})
+
     def values(self, label: str, layer: str, field: str) -> np.ndarray:
         """Return one figure over the seeds."""
         found = [row for row in self.rows if row.label == label and row.layer == layer]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import numpy as np
+from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from fastaimc.compare import EXACT, WHOLE, Comparison
+from fastaimc.compare import EXACT, OUTSIDE, WHOLE, Comparison
 
 # How each rival of GDP reads a cell, in the closing words.
 RIVALS = {
@@ -33,36 +35,63 @@ def _error(values: np.ndarray) -> str:
     return f" ± {values.std(ddof=1) / np.sqrt(len(values)):.2f}"
 
 
-def error_table(comparison: Comparison, layer: str) -> Table:
-    """Return the errors of one layer, in percent."""
-    table = Table(title=f"Errors of {layer} [%]", title_justify="left")
+def _table(title: str, columns: Sequence[str]) -> Table:
+    """Return an empty table: methods on the left, figures on the right."""
+    table = Table(
+        title="\n" + title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("method")
-    for name in ("total", "residual", "sparse", "ReLU", "weights", "cells off"):
+    for name in columns:
         table.add_column(name, justify="right")
-    for label in comparison.labels:
-        fields = (
-            "total",
-            "residual",
-            "residual_sparse",
-            "residual_relu",
-            "weight_error",
-            "outside",
-        )
-        digits = (2, 2, 2, 2, 2, 1)
-        cells = [
-            spread(comparison.values(label, layer, field), 100, places)
-            for field, places in zip(fields, digits, strict=True)
-        ]
-        table.add_row(label, *cells)
     return table
+
+
+def error_table(comparison: Comparison, layer: str) -> Table:
+    """Return the errors of one layer for uniform inputs, in percent; the least in bold."""
+    names = ("total", "linear", "residual", "weights", "cells off")
+    table = _table(f"Errors of {layer}, uniform inputs \\[%]", names)
+    fields = ("total", "linear", "residual", "weight_error", "outside")
+    _fill(table, comparison, layer, fields)
+    over = (
+        f"mean ± standard deviation of {comparison.seeds} seeds; " if comparison.seeds > 1 else ""
+    )
+    table.caption = f"{over}cells off: by more than {100 * OUTSIDE:g} % of g_max"
+    table.caption_justify = "left"
+    return table
+
+
+def inputs_table(comparison: Comparison, layer: str) -> Table:
+    """Return the residual errors of one layer by inputs, in percent; the least in bold."""
+    table = _table(f"Residual of {layer} \\[%]", ("sparse inputs", "ReLU inputs"))
+    _fill(table, comparison, layer, ("residual_sparse", "residual_relu"))
+    return table
+
+
+def _fill(table: Table, comparison: Comparison, layer: str, fields: Sequence[str]) -> None:
+    programmed = [label for label in comparison.labels if label != EXACT]
+    cells: dict[str, list[str]] = {label: [] for label in comparison.labels}
+    for field in fields:
+        values = {label: comparison.values(label, layer, field) for label in comparison.labels}
+        least = min(programmed, key=lambda label: values[label].mean())
+        digits = 1 if field == "outside" else 2
+        for label, value in values.items():
+            text = spread(value, 100, digits)
+            best = label == least and len(programmed) > 1
+            cells[label].append(f"[bold]{text}[/bold]" if best else text)
+    for label, texts in cells.items():
+        table.add_row(label, *texts)
 
 
 def cost_table(comparison: Comparison) -> Table:
     """Return what programming cost, all layers together."""
-    table = Table(title=f"Cost of {WHOLE}", title_justify="left")
-    table.add_column("method")
-    for name in ("MVMs", "row reads", "MVM-equiv.", "pulses/cell", "energy \\[µJ]", "time \\[s]"):
-        table.add_column(name, justify="right")
+    names = ("MVMs", "row reads", "MVM-equiv.", "pulses/cell", "energy \\[µJ]", "time \\[s]")
+    table = _table(f"Cost of {WHOLE}", names)
     for label in comparison.labels:
         if label == EXACT:
             continue
@@ -84,9 +113,7 @@ def cost_table(comparison: Comparison) -> Table:
 
 def accuracy_table(comparison: Comparison) -> Table:
     """Return the network's accuracy, and each difference to GDP paired by seed."""
-    table = Table(title="Accuracy on the test images [%]", title_justify="left")
-    for name, justify in (("method", "left"), ("accuracy", "right"), ("GDP − it", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table = _table("Accuracy on the test images \\[%]", ("accuracy", "GDP − it"))
     by_label = accuracies(comparison)
     gdp = by_label.get("GDP")
     for label, values in by_label.items():
@@ -128,7 +155,7 @@ def closing(comparison: Comparison) -> str:
             f"Its network is {paired.mean():+.2f}{_error(paired)} points more accurate than IP's"
             + (" (paired, mean ± standard error)." if len(paired) > 1 else " (one seed).")
         )
-    return " ".join(lines)
+    return "\n".join(lines)
 
 
 def _spent(comparison: Comparison, rival: str) -> str:
@@ -142,11 +169,13 @@ def _spent(comparison: Comparison, rival: str) -> str:
 def render(comparison: Comparison, layers: bool = False) -> Group:
     """Return everything a terminal shows."""
     names = comparison.layers if layers else [WHOLE]
-    parts: list[Table | Text] = [error_table(comparison, layer) for layer in names]
+    parts: list[Table | Text] = []
+    for layer in names:
+        parts += [error_table(comparison, layer), inputs_table(comparison, layer)]
     parts.append(cost_table(comparison))
     if comparison.accuracies:
         parts.append(accuracy_table(comparison))
-    parts.append(Text(closing(comparison)))
+    parts.append(Text("\n" + closing(comparison)))
     return Group(*parts)
 
 
