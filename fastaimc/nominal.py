@@ -47,6 +47,8 @@ class Nominal:
         >>> curve = Nominal.of(CoreConfig())
         >>> float(curve.conductance_us[0].round(1)), int(curve.code(np.float32(7.0)))
         (14.0, 50)
+        >>> round(curve.set_spread_us, 3)  # 15 % of 14 µS
+        2.1
         """
         p, drift = config.device, config.drift
         t_on_s = drift.t_on_s if drift else 1.0

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fake_chip import SCATTER_US, FakeChip, begin, coarse, ip, rms, wanted
+from fake_chip import SCATTER_US, FakeChip, begin, coarse, ip, rms, typical, wanted
 
 
 @pytest.mark.parametrize("devices", [4, 6])
@@ -47,6 +47,13 @@ def test_set_devices_are_believed_as_far_as_their_reads_are_exact(step: float) -
     held = sum(np.where(filled >> d & 1, chip.conductance[:, d], 0) for d in range(2))
     alone = np.isin(filled, (1, 2))
     assert alone.mean() > 0.5
-    error = (targets - state["rest"] - held)[alone]
-    prior, read = 1.2**2, step**2 / 6
+    taken = (targets - state["rest"])[alone]
+    error = taken - held[alone]
+    prior, read = 1.2**2, chip.lsb_us(False)[0] ** 2 / 6
+    step = float(chip.lsb_us(False)[0])
+    dark = np.rint(chip.offset / step) * step
+    seen = np.rint((held + chip.offset) / step) * step - dark
+    nominal = typical().set_us
+    expected = nominal + prior / (prior + read) * (seen[alone] - nominal)
+    np.testing.assert_allclose(taken, expected, rtol=1e-5)
     assert rms(error) < 1.15 * np.sqrt(prior * read / (prior + read))
