@@ -88,6 +88,10 @@ def compare(
     core = options.make_config(preset, config, changes)
     ways = candidates(core, methods or DEFAULT, iterations, batch)
     _check_outputs((json_file, plot), force)
+    if plot is not None:
+        from fastaimc.plots import check
+
+        check(plot)
     matrices, network = _weights(weights)
     result = _run(matrices, ways, seeds, network, engine, threads)
     show(result, options.output(), layers)
@@ -97,6 +101,9 @@ def compare(
         from fastaimc.plots import save
 
         save(result, plot)
+    if result.seeds < seeds:
+        options.say(f"Interrupted: this is of {result.seeds} of {seeds} seeds.")
+        raise typer.Exit(130)
 
 
 def _check_outputs(paths: tuple[Path | None, ...], force: bool) -> None:

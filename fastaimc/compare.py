@@ -122,46 +122,75 @@ def compare(
 
     The exact write, whose cells hold their targets, is measured with the first candidate's
     converters.  With a network and labelled images its accuracy is measured, too.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Before the first seed is whole; later, what there is of whole seeds is returned, and its
+        `seeds` are fewer than asked for.
     """
-    rows: list[Row] = []
-    accuracies: list[Accuracy] = []
-    histories: dict[str, dict[str, np.ndarray]] = {}
-    maps: dict[str, np.ndarray] = {}
-    pulses: dict[str, np.ndarray] = {}
-    methods: dict[str, dict[str, Any]] = {}
-    provenance: dict[str, Any] = {}
+    found = Comparison([], [], {}, {}, {}, {}, {})
+    seen = images if network is not None else None
+    if network is not None and seen is not None:
+        logits = forward(network, seen[0], digital(network))
+        found.accuracies.append(Accuracy("digital", 0, accuracy(logits, seen[1])))
+    options: dict[str, Any] = {
+        "ranges": network.input_ranges if network else dict.fromkeys(weights, 1.0),
+        "engine": engine,
+        "threads": threads,
+    }
     total = seeds * len(ways)
-    for index in range(total):
-        seed, way = index // len(ways), ways[index % len(ways)]
-        matrices = _program(
-            weights,
-            way,
-            seed=seed,
-            ranges=network.input_ranges if network else dict.fromkeys(weights, 1.0),
-            engine=engine,
-            threads=threads,
-            record_every=1 if seed == 0 else 0,
-        )
-        subjects = [(way.label, matrices)]
-        if way is ways[0]:
-            subjects.insert(0, (EXACT, _exact(matrices)))
-            provenance = provenance or next(iter(matrices.values())).provenance
-        for label, subject in subjects:
-            rows += _measure(label, seed, subject, samples)
-            if network is not None and images is not None:
-                logits = forward(network, images[0], {n: m.mvm for n, m in subject.items()})
-                accuracies.append(Accuracy(label, seed, accuracy(logits, images[1])))
-        if seed == 0:
-            histories[way.label] = _history(matrices)
-            maps[way.label] = _map(matrices)
-            pulses[way.label] = _pulses(matrices)
-            methods[way.label] = {n: m.provenance["method"] for n, m in matrices.items()}
-        if progress is not None:
-            progress(index + 1, total, f"{way.label}, seed {seed}")
+    try:
+        for index in range(total):
+            seed, way = index // len(ways), ways[index % len(ways)]
+            observed: dict[str, Any] = {"seed": seed, "record_every": 1 if seed == 0 else 0}
+            matrices = _program(weights, way, **options, **observed)
+            if way is ways[0]:
+                _add(found, EXACT, seed, _exact(matrices), samples, network, seen)
+            _add(found, way.label, seed, matrices, samples, network, seen)
+            if seed == 0:
+                _observe(found, way.label, matrices)
+            if progress is not None:
+                progress(index + 1, total, f"{way.label}, seed {seed}")
+    except KeyboardInterrupt:
+        whole = _first_seeds(found, index // len(ways))
+        if not whole.rows:
+            raise
+        return whole
+    return found
+
+
+def _add(
+    found: Comparison,
+    label: str,
+    seed: int,
+    matrices: Matrices,
+    samples: int,
+    network: Network | None,
+    images: tuple[np.ndarray, np.ndarray] | None,
+) -> None:
+    """Measure what one candidate programmed with one seed."""
+    found.rows.extend(_measure(label, seed, matrices, samples))
     if network is not None and images is not None:
-        logits = forward(network, images[0], digital(network))
-        accuracies.insert(0, Accuracy("digital", 0, accuracy(logits, images[1])))
-    return Comparison(rows, accuracies, histories, maps, pulses, methods, provenance)
+        logits = forward(network, images[0], {n: m.mvm for n, m in matrices.items()})
+        found.accuracies.append(Accuracy(label, seed, accuracy(logits, images[1])))
+
+
+def _observe(found: Comparison, label: str, matrices: Matrices) -> None:
+    """Keep what was recorded of a candidate."""
+    found.histories[label] = _history(matrices)
+    found.maps[label] = _map(matrices)
+    found.pulses[label] = _pulses(matrices)
+    found.methods[label] = {n: m.provenance["method"] for n, m in matrices.items()}
+    if not found.provenance:
+        found.provenance.update(next(iter(matrices.values())).provenance)
+
+
+def _first_seeds(found: Comparison, seeds: int) -> Comparison:
+    """Return what was measured with the first seeds, of which all candidates are whole."""
+    rows = [row for row in found.rows if row.seed < seeds]
+    accuracies = [item for item in found.accuracies if item.seed < seeds]
+    return dataclasses.replace(found, rows=rows, accuracies=accuracies)
 
 
 def _program(

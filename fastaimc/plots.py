@@ -19,16 +19,13 @@ MOST_MAPS = 3
 ROW_INCHES = 3.4
 
 
-def figure(comparison: Comparison) -> Any:
-    """Return a matplotlib figure of the first seed.
-
-    Above: error over four costs.  Below: how many pulses the cells got, and maps of the cells'
-    errors.  Of methods without iterations, whose cells are written, there are only maps.
+def check(path: str | os.PathLike[str]) -> None:
+    """Raise unless a figure can be written in the format that the suffix names.
 
     Raises
     ------
     InputError
-        Without matplotlib.
+        Without matplotlib, or for a format it does not have.
     """
     try:
         from matplotlib.figure import Figure
@@ -36,6 +33,23 @@ def figure(comparison: Comparison) -> Any:
         raise InputError(
             "plot needs matplotlib: pip install 'fastaimc[plot]', or leave the plot out"
         ) from None
+    formats = Figure().canvas.get_supported_filetypes()
+    suffix = Path(path).suffix.lower().lstrip(".")
+    if suffix not in formats:
+        raise InputError(
+            f"plot must end as one of {', '.join(f'.{name}' for name in sorted(formats))}, "
+            f"got {str(path)!r}"
+        )
+
+
+def figure(comparison: Comparison) -> Any:
+    """Return a matplotlib figure of the first seed.
+
+    Above: error over four costs.  Below: how many pulses the cells got, and maps of the cells'
+    errors.  Of methods without iterations, whose cells are written, there are only maps.
+    """
+    from matplotlib.figure import Figure
+
     iterated = [label for label, history in comparison.histories.items() if len(history["pulses"])]
     colours = {label: COLOURS.get(label, f"C{index}") for index, label in enumerate(iterated)}
     shown = sorted(comparison.maps, key=lambda label: label not in MAPPED)[:MOST_MAPS]
@@ -121,13 +135,14 @@ def save(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InputError, StorageError
-        Without matplotlib; for a format it does not have, or a place that cannot be written.
+        As `check`; for a place that cannot be written.
     """
+    check(path)
     target = Path(path)
     beside = target.with_name(f".{target.stem}.tmp{target.suffix}")
     try:
         figure(comparison).savefig(beside, dpi=160)
         beside.replace(target)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         beside.unlink(missing_ok=True)
         raise StorageError(f"{str(path)!r} cannot be written: {error}") from None

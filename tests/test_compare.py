@@ -212,8 +212,10 @@ def test_the_figure_is_written_whole(comparison: Comparison, tmp_path) -> None:
     path = tmp_path / "figure.png"
     plots.save(comparison, path)
     assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(fa.StorageError, match="cannot be written"):
+    with pytest.raises(fa.InputError, match=r"plot must end as one of .*\.png.*figure.nonsense"):
         plots.save(comparison, tmp_path / "figure.nonsense")
+    with pytest.raises(fa.StorageError, match="cannot be written"):
+        plots.save(comparison, tmp_path / "nowhere" / "figure.png")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["figure.png"]
 
 
@@ -247,3 +249,29 @@ def test_layers_of_other_heights_get_other_batches(comparison: Comparison) -> No
     assert {len(values) for values in history.values()} == {max(lengths)}
     total = comparison.values("GDP", WHOLE, "mvms")[0]
     assert history["mvms"][-1] == total
+
+
+@pytest.mark.parametrize(("calls", "seeds"), [(1, 0), (3, 1), (4, 2)])
+def test_an_interrupted_comparison_keeps_whole_seeds(
+    calls: int, seeds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two candidates: after one program no seed is whole, after three the first one is."""
+    weights = {"w": np.random.default_rng(0).standard_normal((5, 4))}
+    ways = candidates(fa.presets.hermes(), ["ip", "gdp"], iterations=2)
+    made = []
+
+    def program(*args, **options):
+        if len(made) == calls:
+            raise KeyboardInterrupt
+        made.append(args)
+        return fa.program(*args, **options)
+
+    monkeypatch.setattr("fastaimc.compare.program", program)
+    if seeds == 0:
+        with pytest.raises(KeyboardInterrupt):
+            compare(weights, ways, 3, threads=1, samples=20)
+        return
+    found = compare(weights, ways, 3, threads=1, samples=20)
+    assert found.seeds == seeds
+    for label in (EXACT, "IP", "GDP"):
+        assert len(found.values(label, "w", "total")) == seeds
