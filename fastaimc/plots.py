@@ -106,9 +106,17 @@ def _histogram(axis: Any, comparison: Comparison, colours: dict[str, str]) -> No
         edges = np.arange(len(cells) + 1) - 0.5
         axis.stairs(cells, edges, label=name, color=colour, linewidth=1.5)
     axis.set(xlabel="pulses per cell", ylabel="cells", yscale="log", xlim=(0, None))
-    axis.set_ylim(0.7, 10 * max(10, axis.dataLim.y1))
+    axis.set_ylim(0.7, 30 * max(10, axis.dataLim.y1))  # room for the legend
     axis.grid(visible=True, alpha=0.25)
-    axis.legend(frameon=False, title="mean pulses", loc="upper right")
+    axis.legend(
+        frameon=False,
+        title="mean pulses",
+        loc="upper right",
+        ncols=2,
+        fontsize="small",
+        handlelength=1.2,
+        columnspacing=1.0,
+    )
 
 
 def _maps(part: Any, comparison: Comparison, axes: list[Any], labels: list[str]) -> None:
