@@ -38,7 +38,7 @@ def test_the_commands_run(tmp_path):
     if any("--plot" in command for command in commands()):
         pytest.importorskip("matplotlib", reason="the plot extra is not installed")
     weights = np.random.default_rng(0).standard_normal((24, 32)).astype("f4")
-    save_file({"fc.weight": weights}, tmp_path / "model.safetensors")
+    save_file({"fc1.weight": weights, "fc2.weight": weights[:5]}, tmp_path / "model.safetensors")
     environment = os.environ | {"PYTHONPATH": str(subprocesses.tested_package())}
     assert len(commands()) >= 5
     for name, *arguments in commands():
@@ -54,7 +54,7 @@ def test_the_commands_run(tmp_path):
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout
-    assert {path.name for path in tmp_path.iterdir()} >= {"errors.png", "model.npz"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"errors.png", "model.fc1.weight.npz"}
 
 
 def test_every_figure_has_its_command():
