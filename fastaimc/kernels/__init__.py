@@ -5,7 +5,8 @@ from fastaimc.kernels.crossbar import mvm, read_rows
 from fastaimc.kernels.gradient import gradient_pulses
 from fastaimc.kernels.inputs import inputs
 from fastaimc.kernels.jit import threading_info, threads
-from fastaimc.kernels.pcm import drift, pulse, write
+from fastaimc.kernels.pcm import drift
+from fastaimc.kernels.pulses import pulse, write
 from fastaimc.kernels.verify import verify_pulses
 
 __all__ = [

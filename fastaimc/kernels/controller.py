@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.jit import inlined
+from fastaimc.kernels.jit import inlined, serial
 from fastaimc.parameters import StepParameters
 
 LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
+LEVEL_BITS = 6
 TOP = 255 * LEVELS
 MOST_FLIPS = 4  # halvings of the step at most
 
@@ -23,32 +24,20 @@ _ONE = np.float32(1.0)
 
 
 @inlined
-def accumulate(value: np.float32, total: np.ndarray, count: np.ndarray, column: int) -> np.float32:
-    """Add to a cell's sum and number since its last pulse; return the number."""
-    n = np.float32(count[column])
-    if count[column] == _FULL:
-        total[column] = total[column] * _KEEP + value
-        return n
-    total[column] += value
-    count[column] += np.uint8(1)
-    return n + _ONE
-
-
-@inlined
 def code_at(curve: np.ndarray, g: np.float32) -> np.float32:
     """The code, with its fraction, at which a falling curve has the value g; clipped."""
     if g >= curve[0]:
         return _ZERO
+    last = curve.shape[0] - 1
+    if g <= curve[last]:
+        return np.float32(last)
     low = 0
-    high = curve.shape[0] - 1
-    if g <= curve[high]:
-        return np.float32(high)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if curve[middle] >= g:
-            low = middle
-        else:
-            high = middle
+    step = 128  # halving without branches, which a processor could not predict
+    while step > 0:
+        middle = min(low + step, last)
+        low = middle if curve[middle] >= g else low
+        step >>= 1
+    high = low + 1
     return np.float32(low) + (curve[low] - g) / (curve[low] - curve[high])
 
 
@@ -110,9 +99,8 @@ def _heir(
 
 
 @inlined
-def choose(
+def _pulse_cell(
     error: np.float32,
-    standard_error: np.float32,
     device: np.ndarray,
     filled: np.ndarray,
     level: np.ndarray,
@@ -120,31 +108,80 @@ def choose(
     aim: np.ndarray,
     column: int,
     curve: np.ndarray,
+    p: StepParameters,
+) -> None:
+    """Change what is known of a cell that gets a pulse."""
+    too_high = error if np.float32(device[column]) < p.devices * _HALF else -error
+    heir = _heir(too_high, device[column], filled[column], level[column], int(p.devices))
+    if heir != NONE:
+        wanted = -too_high if too_high < _ZERO else curve[0] - too_high
+        aim[column] = np.uint8(np.rint(code_at(curve, wanted)))
+        filled[column] = np.uint8(
+            filled[column] | (1 << int(device[column]))
+            if too_high < _ZERO
+            else filled[column] & (255 - (1 << int(heir)))
+        )
+        device[column] = heir
+        swing[column] = np.int8(0)
+        level[column] = np.int16(np.int16(aim[column]) * LEVELS)
+    else:
+        swing[column] = _swing(swing[column], bool(too_high > _ZERO))
+        level[column] = _move(too_high, level[column], swing[column], aim[column], curve, p)
+
+
+@serial
+def average_row(
+    value: np.ndarray, read_std: np.ndarray, total: np.ndarray, count: np.ndarray
+) -> None:
+    """Add a row's values to what its cells have shown since their last pulses.
+
+    Writes the means into `value` and their standard errors into `read_std`; vectorises.
+    """
+    for column in range(value.shape[0]):
+        full = count[column] == _FULL
+        before = total[column]
+        before = before * _KEEP if full else before
+        n = np.float32(count[column])
+        n = n if full else n + _ONE
+        after = before + value[column]
+        total[column] = after
+        count[column] = np.uint8(n)
+        value[column] = after / n
+        read_std[column] = read_std[column] / np.sqrt(n)
+
+
+@serial
+def choose_row(
+    error: np.ndarray,
+    standard_error: np.ndarray,
+    total: np.ndarray,
+    count: np.ndarray,
+    device: np.ndarray,
+    filled: np.ndarray,
+    level: np.ndarray,
+    swing: np.ndarray,
+    aim: np.ndarray,
+    curve: np.ndarray,
     scatter: np.ndarray,
     p: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
-) -> bool:
-    """Choose one cell's pulse; True where there is one."""
-    threshold = max(p.margin * scatter[aim[column]], p.kappa * standard_error)
-    beyond = abs(error) > threshold and device[column] != NONE
-    if beyond:
-        too_high = error if np.float32(device[column]) < p.devices * _HALF else -error
-        heir = _heir(too_high, device[column], filled[column], level[column], int(p.devices))
-        if heir != NONE:
-            wanted = -too_high if too_high < _ZERO else curve[0] - too_high
-            aim[column] = np.uint8(np.rint(code_at(curve, wanted)))
-            filled[column] = np.uint8(
-                filled[column] | (1 << int(device[column]))
-                if too_high < _ZERO
-                else filled[column] & (255 - (1 << int(heir)))
-            )
-            device[column] = heir
-            swing[column] = np.int8(0)
-            level[column] = np.int16(np.int16(aim[column]) * LEVELS)
-        else:
-            swing[column] = _swing(swing[column], bool(too_high > _ZERO))
-            level[column] = _move(too_high, level[column], swing[column], aim[column], curve, p)
-    fire[column] = device[column] if beyond else NONE
-    code[column] = np.uint8((level[column] + LEVELS // 2) // LEVELS)
-    return beyond
+) -> None:
+    """Choose the pulses of a row's cells, whose memory they end.
+
+    Two loops: whether there is a pulse, which vectorises, and for the few that get one, which.
+    """
+    margin, kappa = p.margin, p.kappa
+    for column in range(error.shape[0]):
+        likely = margin * scatter[aim[column]]
+        uncertain = kappa * standard_error[column]
+        threshold = likely if likely > uncertain else uncertain
+        fire[column] = device[column] if abs(error[column]) > threshold else NONE
+    for column in range(error.shape[0]):
+        if fire[column] != NONE:
+            _pulse_cell(error[column], device, filled, level, swing, aim, column, curve, p)
+            fire[column] = device[column]
+            total[column] = _ZERO
+            count[column] = np.uint8(0)
+    for column in range(error.shape[0]):
+        code[column] = np.uint8((level[column] + LEVELS // 2) >> LEVEL_BITS)

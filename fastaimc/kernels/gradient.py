@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.controller import NONE, accumulate, choose
+from fastaimc.kernels.controller import NONE, average_row, choose_row
 from fastaimc.kernels.crossbar import BLOCK, product
 from fastaimc.kernels.jit import parallel, prange, serial
 from fastaimc.kernels.pcm import totals
@@ -73,34 +73,32 @@ def _gradient_block(
     high = min(low + BLOCK, target.shape[1])
     e, rms = _residual(x, y, target, low, high, sums)
     gradient = np.dot(x.T, e)
+    standard_error = np.empty(high - low, np.float32)
     for row in range(target.shape[0]):
         inverse = inverse_power[row]
         root = np.sqrt(inverse)
-        for offset in range(high - low):
-            column = low + offset
-            error, standard_error = _ZERO, _ZERO  # of a row that was never driven
-            if inverse > _ZERO:
-                n = accumulate(gradient[row, offset] * inverse, total[row], count[row], column)
-                error = total[row, column] / n
-                standard_error = rms[offset] * root / np.sqrt(n)
-            beyond = choose(
-                error,
-                standard_error,
-                device[row],
-                filled[row],
-                level[row],
-                swing[row],
-                aim[row],
-                column,
-                curve,
-                scatter,
-                p,
-                fire[row],
-                code[row],
-            )
-            if beyond:
-                total[row, column] = _ZERO
-                count[row, column] = np.uint8(0)
+        error = gradient[row]
+        for column in range(high - low):
+            error[column] *= inverse
+            standard_error[column] = rms[column] * root
+        if inverse > _ZERO:  # a row that was never driven has shown nothing
+            average_row(error, standard_error, total[row, low:high], count[row, low:high])
+        choose_row(
+            error,
+            standard_error,
+            total[row, low:high],
+            count[row, low:high],
+            device[row, low:high],
+            filled[row, low:high],
+            level[row, low:high],
+            swing[row, low:high],
+            aim[row, low:high],
+            curve,
+            scatter,
+            p,
+            fire[row, low:high],
+            code[row, low:high],
+        )
 
 
 @serial

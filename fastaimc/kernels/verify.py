@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.controller import accumulate, choose
+from fastaimc.kernels.controller import average_row, choose_row
 from fastaimc.kernels.jit import parallel, prange, serial
 from fastaimc.kernels.pcm import totals
 from fastaimc.parameters import StepParameters
@@ -33,34 +33,37 @@ def _verify_row(
     code: np.ndarray,
     pooled: np.ndarray,
 ) -> None:
-    for column in range(reading.shape[0]):
-        value = reading[column] - dark[column]
+    width = reading.shape[0]
+    value = np.empty(width, np.float32)
+    standard_error = np.empty(width, np.float32)
+    for column in range(width):
+        value[column] = reading[column] - dark[column]
+        standard_error[column] = read_std
         n = np.float32(count[column])
         if n > _ZERO:
-            deviation = value - total[column] / n
+            deviation = value[column] - total[column] / n
             pooled[0] += np.float64(deviation * deviation * n / (n + _ONE))
             pooled[1] += 1.0
-        n = accumulate(value, total, count, column)
-        error = total[column] / n - target[column]
-        pooled[2] += np.float64(error * error)
-        beyond = choose(
-            error,
-            read_std / np.sqrt(n),
-            device,
-            filled,
-            level,
-            swing,
-            aim,
-            column,
-            curve,
-            scatter,
-            p,
-            fire,
-            code,
-        )
-        if beyond:
-            total[column] = _ZERO
-            count[column] = np.uint8(0)
+    average_row(value, standard_error, total, count)
+    for column in range(width):
+        value[column] -= target[column]
+        pooled[2] += np.float64(value[column] * value[column])
+    choose_row(
+        value,
+        standard_error,
+        total,
+        count,
+        device,
+        filled,
+        level,
+        swing,
+        aim,
+        curve,
+        scatter,
+        p,
+        fire,
+        code,
+    )
 
 
 @parallel

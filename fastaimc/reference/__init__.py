@@ -7,7 +7,8 @@ from fastaimc.reference.converters import columns, quantise
 from fastaimc.reference.crossbar import mvm, read_rows
 from fastaimc.reference.gradient import gradient_pulses
 from fastaimc.reference.inputs import inputs
-from fastaimc.reference.pcm import drift, pulse, write
+from fastaimc.reference.pcm import drift
+from fastaimc.reference.pulses import pulse, write
 from fastaimc.reference.verify import verify_pulses
 
 __all__ = [

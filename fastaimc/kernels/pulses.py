@@ -1,0 +1,239 @@
+"""Pulses and writes: what programming does to phase-change devices.
+
+Rows of all tiles run in parallel; the worker of a row is serial.  Spreads over devices are
+recomputed from the counter wherever they are needed and never stored.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastaimc.kernels import elementary
+from fastaimc.kernels.jit import inlined, parallel, prange, serial
+from fastaimc.kernels.pcm import totals
+from fastaimc.kernels.philox import (
+    CENTRE_SPREAD,
+    PULSE,
+    SET_SPREAD,
+    WIDTH_SPREAD,
+    WRITE,
+    cell,
+    counter3,
+    normal,
+    philox,
+)
+from fastaimc.parameters import PulseParameters
+
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_SMALLEST_STATE = np.float32(1e-3)
+
+
+@inlined
+def _device_normal(
+    identity: np.ndarray, row: int, column: int, step: int, purpose: np.uint32, device: int
+) -> np.float32:
+    """One device's normal of one purpose."""
+    w0, w1, w2, w3 = philox(
+        cell(row, column),
+        np.uint32(step),
+        identity[2],
+        counter3(purpose, device // 4, 0),
+        identity[0],
+        identity[1],
+    )
+    word = device % 4
+    low = w0 if word == 0 else w1
+    high = w2 if word == 2 else w3
+    return normal(low if word < 2 else high)
+
+
+@inlined
+def melt_quench(
+    current: np.float32,
+    z_set: np.float32,
+    z_centre: np.float32,
+    z_width: np.float32,
+    z_pulse: np.float32,
+    p: PulseParameters,
+) -> np.float32:
+    """Conductance after one pulse of a device with the given spreads and scatter."""
+    centre = p.centre_ua * (_ONE + p.centre_spread * z_centre)
+    width = p.width_ua * (_ONE + p.width_spread * z_width)
+    s = _ONE / (_ONE + elementary.exp((centre - current) / width))
+    g = elementary.exp(p.log_g_set + p.g_set_spread * z_set - p.depth * s)
+    slope = g * p.depth * s * (_ONE - s) / width * p.jitter_ua
+    scatter = np.sqrt(slope * slope + p.floor_us * p.floor_us)
+    g = g + scatter * z_pulse
+    return g if g > _ZERO else _ZERO
+
+
+@serial
+def _chosen(device: np.ndarray, devices: int, columns: np.ndarray) -> int:
+    """Write the columns in which a device is pulsed, one after another; return their number."""
+    count = 0
+    for column in range(device.shape[0]):
+        columns[count] = column
+        count += 1 if device[column] < devices else 0
+    return count
+
+
+@serial
+def _chosen_normals(
+    identity: np.ndarray,
+    row: int,
+    columns: np.ndarray,
+    device: np.ndarray,
+    step: int,
+    purpose: np.uint32,
+    out: np.ndarray,
+) -> None:
+    """Write the normals of one device of each of a row's chosen columns; vectorises."""
+    for index in range(out.shape[0]):
+        out[index] = _device_normal(
+            identity, row, columns[index], step, purpose, int(device[index])
+        )
+
+
+@serial
+def _pulse_row(
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    device: np.ndarray,
+    code: np.ndarray,
+    now: np.float32,
+    row: int,
+    step: int,
+    identity: np.ndarray,
+    p: PulseParameters,
+    counts: np.ndarray,
+) -> None:
+    """Pulse a row's chosen devices, gathered so that their random numbers vectorise."""
+    columns = np.empty(device.shape[0] + 1, np.int32)
+    count = _chosen(device, conductance.shape[0], columns)
+    columns = columns[:count]
+    z = np.empty((4, count), np.float32)
+    chosen = np.empty(count, np.uint8)
+    current = np.empty(count, np.float32)
+    for index in range(count):
+        chosen[index] = device[columns[index]]
+        current[index] = p.current_min_ua + np.float32(code[columns[index]]) * p.current_step_ua
+    _chosen_normals(identity, row, columns, chosen, 0, SET_SPREAD, z[0])
+    _chosen_normals(identity, row, columns, chosen, 0, CENTRE_SPREAD, z[1])
+    _chosen_normals(identity, row, columns, chosen, 0, WIDTH_SPREAD, z[2])
+    _chosen_normals(identity, row, columns, chosen, step, PULSE, z[3])
+    sets = 0
+    for index in range(count):
+        sets += 1 if current[index] < p.knee_ua else 0
+        z[0, index] = melt_quench(
+            current[index], z[0, index], z[1, index], z[2, index], z[3, index], p
+        )
+    for index in range(count):
+        column = columns[index]
+        conductance[int(chosen[index]), row, column] = z[0, index]
+        last_device[column] = chosen[index]
+        last_s[column] = now
+    counts[0] = sets
+    counts[1] = count - sets
+
+
+@parallel
+def pulse(
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    device: np.ndarray,
+    code: np.ndarray,
+    clock_s: np.ndarray,
+    step: int,
+    identity: np.ndarray,
+    parameters: PulseParameters,
+) -> np.ndarray:
+    """Pulse one device of each cell; see `fastaimc.reference.pulses.pulse`."""
+    tiles, rows, _ = device.shape
+    counts = np.zeros((tiles, rows, 2), np.int64)
+    for index in prange(tiles * rows):
+        t = index // rows
+        r = index % rows
+        _pulse_row(
+            conductance[t],
+            last_device[t, r],
+            last_s[t, r],
+            device[t, r],
+            code[t, r],
+            np.float32(clock_s[t]),
+            r,
+            step,
+            identity[t],
+            parameters,
+            counts[t, r],
+        )
+    return totals(counts)
+
+
+@serial
+def _write_row(
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    device: np.ndarray,
+    value: np.ndarray,
+    now: np.float32,
+    row: int,
+    step: int,
+    identity: np.ndarray,
+    inverse_scale: np.float32,
+    c: np.ndarray,
+) -> int:
+    count = 0
+    for column in range(device.shape[0]):
+        d = int(device[column])
+        if d >= conductance.shape[0]:
+            continue
+        x = value[column] * inverse_scale
+        x = x if x > _SMALLEST_STATE else _SMALLEST_STATE
+        x = x if x < _ONE else _ONE
+        std = (((c[4] * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]
+        std = std if std > _ZERO and value[column] > _ZERO else _ZERO
+        g = value[column] + std * _device_normal(identity, row, column, step, WRITE, d)
+        conductance[d, row, column] = g if g > _ZERO else _ZERO
+        last_device[column] = device[column]
+        last_s[column] = now
+        count += 1
+    return count
+
+
+@parallel
+def write(
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    device: np.ndarray,
+    value: np.ndarray,
+    clock_s: np.ndarray,
+    step: int,
+    identity: np.ndarray,
+    inverse_scale: np.float32,
+    coefficients: np.ndarray,
+) -> np.ndarray:
+    """Write one device of each cell to a value; see `fastaimc.reference.pulses.write`."""
+    tiles, rows, _ = device.shape
+    counts = np.zeros((tiles, rows, 2), np.int64)
+    for index in prange(tiles * rows):
+        t = index // rows
+        r = index % rows
+        counts[t, r, 1] = _write_row(
+            conductance[t],
+            last_device[t, r],
+            last_s[t, r],
+            device[t, r],
+            value[t, r],
+            np.float32(clock_s[t]),
+            r,
+            step,
+            identity[t],
+            inverse_scale,
+            coefficients,
+        )
+    return totals(counts)
