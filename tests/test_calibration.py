@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from fake_chip import SCATTER_US, FakeChip, begin, coarse, ip, rms, typical, wanted
 
+from fastaimc.programming.start import prepare
+
 
 @pytest.mark.parametrize("devices", [4, 6])
 def test_ip_finds_offsets_below_a_step(devices: int) -> None:
@@ -42,7 +44,9 @@ def test_set_devices_are_believed_as_far_as_their_reads_are_exact(step: float) -
     targets = np.random.default_rng(4).uniform(12, 17, (1, 300, 40)).astype(np.float32)
     chip = FakeChip(targets, full_scale_us=99.0, codes=round(99 / step), offset_us=5.0)
     chip.shift[...] = 0.0
-    state = begin(ip(calibrate=False), chip)
+    state = prepare(
+        chip.terminals, "two_device", fine=False, settle=0.02, shoot=True, calibrate=False
+    )
     filled = state["filled"]
     held = sum(np.where(filled >> d & 1, chip.conductance[:, d], 0) for d in range(2))
     alone = np.isin(filled, (1, 2))

@@ -111,7 +111,8 @@ class GradientDescentProgramming:
                 shoot=self.start_from == "single_shot",
                 calibrate=False,
             )
-        state.pop("dark", None)
+        for name in ("dark", "rest"):
+            state.pop(name, None)
         state["total"] = np.zeros(terminals.shape, dtype=np.float32)
         state["count"] = np.zeros(terminals.shape, dtype=np.uint8)
         if self.affine_every:

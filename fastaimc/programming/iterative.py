@@ -94,6 +94,8 @@ class IterativeProgramming:
         if self.verify == "device":
             state["open"] = state["device"].copy()
             state["filled"][...] = NONE  # each device has its own share and keeps it
+        else:
+            del state["rest"]
         return state
 
     def iterate(

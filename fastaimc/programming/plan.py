@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from fastaimc.programming.method import State
 from fastaimc.terminals import Terminals
 
 NONE = 255  # no device
+CELLS_AT_A_TIME = 1 << 20
 AGE = 2.0  # typical age of a cell when it is read, in waits: most were not pulsed in the last round
 
 
@@ -119,10 +121,19 @@ def wait_for(method: Schedule, terminals: Terminals, state: State, index: int) -
     terminals.wait(seconds)
     if index in (0, first_final) or "ahead" not in state:
         gain = terminals.nominal.fading(AGE * seconds, terminals.t_eval_s)
-        analog = (terminals.nominal.conductance_us * (gain - gain[0]))[state["aim"]]
-        targets = terminals.targets
-        state["ahead"] = targets * gain[0] + np.sign(targets) * analog
+        analog = terminals.nominal.conductance_us * (gain - gain[0])
+        ahead = state.setdefault("ahead", np.empty_like(terminals.targets))
+        for part in parts(terminals.shape):
+            targets = terminals.targets[part]
+            ahead[part] = targets * gain[0] + np.sign(targets) * analog[state["aim"][part]]
     return state["ahead"]
+
+
+def parts(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice]]:
+    """Yield the cells a bounded number of rows at a time, as what is needed meanwhile is large."""
+    rows = max(1, CELLS_AT_A_TIME // (shape[0] * shape[2]))
+    for low in range(0, shape[1], rows):
+        yield slice(None), slice(low, low + rows)
 
 
 def fire(terminals: Terminals, state: State) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.config.device import CODES
+from fastaimc.parameters import F32
 from fastaimc.programming.method import State
-from fastaimc.programming.plan import NONE
+from fastaimc.programming.plan import NONE, parts
 from fastaimc.terminals import Terminals
 
 SET, RESET = 0, CODES - 1  # amplitude codes
@@ -60,7 +61,7 @@ def prepare(
     """
     positive = terminals.targets >= 0
     _initialise(terminals, positive)
-    dark = {}
+    dark: State = {}
     if allocation == "two_device":
         terminals.wait(seconds := settle * terminals.t_eval_s)
         values, dark["dark"] = _set_values(terminals, positive, fine, calibrate)
@@ -69,19 +70,20 @@ def prepare(
     else:
         values = np.full((1, 1, 1, 1), terminals.nominal.set_us, dtype=np.float32)
         values = np.broadcast_to(values, (terminals.devices // 2, *terminals.shape))
-    device, filled, aim_us = _allocate(terminals, positive, values)
-    code = np.rint(terminals.nominal.code(aim_us)).astype(np.uint8)
-    terminals.pulse(device, start := code if shoot else np.full_like(code, RESET))
-    return dark | {
-        "device": device,
-        "filled": filled,
-        "level": start.astype(np.int16) * LEVELS,
-        "swing": np.zeros(terminals.shape, dtype=np.int8),
-        "aim": code,
-        "fire": np.full(terminals.shape, NONE, dtype=np.uint8),
-        "code": code.copy(),
-        "rest": np.where(positive, aim_us, -aim_us).astype(np.float32),
-    }
+    state = _allocate(terminals, positive, values)
+    del values
+    start = state["aim"] if shoot else np.full_like(state["aim"], RESET)
+    terminals.pulse(state["device"], start)
+    return (
+        dark
+        | state
+        | {
+            "level": np.multiply(start, LEVELS, dtype=np.int16),
+            "swing": np.zeros(terminals.shape, dtype=np.int8),
+            "fire": np.full(terminals.shape, NONE, dtype=np.uint8),
+            "code": state["aim"].copy(),
+        }
+    )
 
 
 def _initialise(terminals: Terminals, positive: np.ndarray) -> None:
@@ -91,7 +93,7 @@ def _initialise(terminals: Terminals, positive: np.ndarray) -> None:
     for index in range(terminals.devices):
         wanted = (positive if index < half else ~positive) & ~zero
         device = np.full(terminals.shape, index, dtype=np.uint8)
-        terminals.pulse(device, np.where(wanted, SET, RESET).astype(np.uint8))
+        terminals.pulse(device, np.where(wanted, np.uint8(SET), np.uint8(RESET)))
 
 
 def _set_values(
@@ -105,26 +107,31 @@ def _set_values(
     rows = np.arange(terminals.shape[1])
     singles = np.empty((half, *terminals.shape), dtype=np.float32)
     for index in range(half):
-        select = np.where(positive, 1 << index, 1 << (half + index)).astype(np.uint8)
+        select = np.where(positive, np.uint8(1 << index), np.uint8(1 << (half + index)))
         singles[index] = terminals.read_rows(rows, select, fine)
     dark = dark_reading(terminals, fine)
     coarse = terminals.lsb_us(fine).max() > terminals.nominal.scatter_us.max()
     if calibrate and coarse and half > 1:
         dark = _offsets(terminals, positive, singles, dark, fine)
-    return np.abs(singles - dark[:, None, :]), dark
+    singles -= dark[:, None, :]
+    return np.abs(singles, out=singles), dark
 
 
 def _likely(terminals: Terminals, values: np.ndarray, fine: bool) -> np.ndarray:
     """Return what SET devices most likely conduct: their reads and what is nominal, weighted.
 
-    A read and its offset are rounded by a step of the ADC; devices spread about the nominal one.
+    The reads are changed in place.  A read and its offset are rounded by a step of the ADC;
+    devices spread about the nominal one.
     """
     nominal = terminals.nominal
     spread = nominal.set_spread_us**2
     rounding = terminals.lsb_us(fine)[:, None, None] ** 2 / 6
     total = np.maximum(spread + rounding, np.finfo(np.float32).tiny)
     weight = np.where(rounding > 0, spread / total, 1.0).astype(np.float32)
-    return np.asarray(nominal.set_us + weight * (values - nominal.set_us), dtype=np.float32)
+    values -= F32(nominal.set_us)
+    values *= weight
+    values += F32(nominal.set_us)
+    return values
 
 
 def _offsets(
@@ -138,7 +145,7 @@ def _offsets(
     """
     count = len(singles)
     all_of_them = 2**count - 1
-    select = np.where(positive, all_of_them, all_of_them << count).astype(np.uint8)
+    select = np.where(positive, np.uint8(all_of_them), np.uint8(all_of_them << count))
     together = terminals.read_rows(np.arange(terminals.shape[1]), select, fine)
     offset = (singles.sum(axis=0) - together) / (count - 1)
     used = terminals.targets != 0
@@ -147,26 +154,49 @@ def _offsets(
     return np.asarray(total / (used.sum(axis=1) + weight), dtype=np.float32)
 
 
-def _allocate(
-    terminals: Terminals, positive: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _allocate(terminals: Terminals, positive: np.ndarray, values: np.ndarray) -> State:
     """Return each cell's analog device, its SET ones and its aim; RESET the devices beyond it."""
     half = terminals.devices // 2
-    rest = np.abs(terminals.targets)
-    order = np.argsort(-values, axis=0, kind="stable")
-    offset = np.where(positive, 0, half).astype(np.uint8)
-    device = np.full(terminals.shape, NONE, dtype=np.uint8)
-    filled = np.zeros(terminals.shape, dtype=np.uint8)
+    shape = terminals.shape
+    state: State = {
+        "device": np.empty(shape, dtype=np.uint8),
+        "filled": np.empty(shape, dtype=np.uint8),
+        "aim": np.empty(shape, dtype=np.uint8),
+        "rest": np.empty(shape, dtype=np.float32),
+    }
+    surplus = np.empty((half, *shape), dtype=np.uint8)
+    for part in parts(shape):
+        targets, adds = terminals.targets[part], positive[part]
+        all_of_them = (slice(None), *part)
+        device, filled, aim_us = _allocate_rows(
+            targets, adds, values[all_of_them], surplus[all_of_them]
+        )
+        state["device"][part], state["filled"][part] = device, filled
+        state["aim"][part] = np.rint(terminals.nominal.code(aim_us))
+        state["rest"][part] = np.where(adds, aim_us, -aim_us)
+    for rank in range(1, half):  # even with no such cell: pulses are numbered
+        terminals.pulse(surplus[rank], np.full(shape, RESET, np.uint8))
+    return state
+
+
+def _allocate_rows(
+    targets: np.ndarray, positive: np.ndarray, values: np.ndarray, surplus: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return analog devices, SET ones and µS of the aim of some rows; write the devices beyond."""
+    half = len(values)
+    rest = np.abs(targets)
+    order = np.argsort(-values, axis=0, kind="stable").astype(np.uint8)
+    offset = np.where(positive, np.uint8(0), np.uint8(half))
+    device = np.full(targets.shape, NONE, dtype=np.uint8)
+    filled = np.zeros(targets.shape, dtype=np.uint8)
     for rank in range(half):
-        index = order[rank].astype(np.uint8)
+        this = order[rank] + offset
         g = np.take_along_axis(values, order[rank][None], axis=0)[0]
         found = device != NONE
-        surplus = np.where(found & (terminals.targets != 0), index + offset, NONE)
-        if rank > 0:  # even with no such cell: pulses are numbered, and neighbours must not count
-            terminals.pulse(surplus.astype(np.uint8), np.full(terminals.shape, RESET, np.uint8))
-        last = rank == half - 1
-        fits = ~found & ((rest <= g) | last)
-        device[fits] = (index + offset)[fits]
-        filled[~found & ~fits] |= np.left_shift(np.uint8(1), index + offset)[~found & ~fits]
-        rest = np.where(found | fits, rest, rest - g)
+        surplus[rank] = np.where(found & (targets != 0), this, np.uint8(NONE))
+        fits = ~found & ((rest <= g) | (rank == half - 1))
+        more = ~found & ~fits
+        device[fits] = this[fits]
+        filled[more] |= np.left_shift(np.uint8(1), this)[more]
+        rest = np.where(more, rest - g, rest)
     return device, filled, rest
