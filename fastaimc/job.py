@@ -57,12 +57,14 @@ def stack_layers(
     rows = max(block.shape[1] for block in blocks)
     columns = max(block.shape[2] for block in blocks)
     tiles = sum(len(block) for block in blocks)
-    targets = np.zeros((tiles, rows, columns), dtype=np.float32)
+    alone = len(blocks) == 1  # nothing to stack, nothing to copy
+    targets = blocks[0] if alone else np.zeros((tiles, rows, columns), dtype=np.float32)
     identity = np.empty((tiles, 3), dtype=np.uint32)
     low = 0
     for layer, block in zip(layers, blocks, strict=True):
         high = low + len(block)
-        targets[low:high, : block.shape[1], : block.shape[2]] = block
+        if not alone:
+            targets[low:high, : block.shape[1], : block.shape[2]] = block
         identity[low:high, :2] = core_key(seed, layer.name)
         identity[low:high, 2] = np.arange(len(block))
         low = high
