@@ -79,7 +79,6 @@ def program(
     backend = engines.load(engine)
     layers, blocks = _layers(weights, config, input_range)
     core, targets = stack_layers(layers, blocks, config, backend, seed)
-    del blocks  # of a large matrix they are gigabytes
     core.cell_pulses = np.zeros(core.shape, dtype=np.uint16) if record_every else None
     job = Job(layers, Run(core, targets, method, method_key(seed)), seed, engine)
     if checkpoint is not None:

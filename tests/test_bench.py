@@ -44,6 +44,7 @@ def test_a_figure_is_the_ratio_of_medians_and_its_spread_that_of_rounds() -> Non
     found = measure.figure([own, *others], "ratio", per=2)
     assert found.medians == (4.0, 1.0, 1.0)  # of 2 2 4 6 100
     assert (found.value, found.low, found.high) == (1.0, 0.75, 1.25)
+    assert found.fastest == 0.5
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,7 @@ ROW: dict[str, Any] = {
     "value": 1.2345,
     "low": 1.2,
     "high": 123.4,
+    "fastest": 1.19,
     "unit": "× its two products",
     "met": True,
     "threads": 2,
@@ -155,11 +157,12 @@ def test_a_row_is_written_as_it_was_measured() -> None:
         "≤ 1.5",
         "1.23",
         "1.2 to 123",
+        "1.19",
         "× its two products",
         "yes",
     ]
-    assert report.row(ROW | {"goal": None, "met": None})[3::4] == ["–", "–"]
-    assert report.row(ROW | {"at_least": True, "met": False})[3::4] == ["≥ 1.5", "no"]
+    assert report.row(ROW | {"goal": None, "met": None})[3::5] == ["–", "–"]
+    assert report.row(ROW | {"at_least": True, "met": False})[3::5] == ["≥ 1.5", "no"]
 
 
 def test_the_readme_gets_the_table_between_its_markers(
@@ -204,6 +207,7 @@ def test_a_ratio_is_beyond_the_limit_by_more_than_its_spread() -> None:
     assert not steady.beyond(1.3)
     shaky = compare.ratio([[1.0]] * 5, [[1.0], [1.0], [1.2], [1.3], [1.4]])
     assert shaky.value == pytest.approx(1.2)
+    assert shaky.fastest == 1.0
     assert not shaky.beyond(1.1)
     assert compare.ratio([[2.0]], [[1.0]]).value == 0.5
 

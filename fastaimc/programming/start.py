@@ -71,7 +71,6 @@ def prepare(
         values = np.full((1, 1, 1, 1), terminals.nominal.set_us, dtype=np.float32)
         values = np.broadcast_to(values, (terminals.devices // 2, *terminals.shape))
     state = _allocate(terminals, positive, values)
-    del values
     start = state["aim"] if shoot else np.full_like(state["aim"], RESET)
     terminals.pulse(state["device"], start)
     return (

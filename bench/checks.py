@@ -1,0 +1,123 @@
+"""What must hold of a work before its time means anything: bounds come from tests/tolerances.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import tolerances
+from scene import THREADS, Phase, blank, holding, inputs, twin
+from tolerances import SIGMAS
+
+import fastaimc as fa
+from fastaimc import engine as engines
+from fastaimc.core import NONE, Core
+from fastaimc.reference import pcm, philox
+
+AGREE = 0.02  # of the engines' errors after a program (rounding flips thresholds)
+
+
+def mvm_agrees(n: int, batch: int) -> None:
+    """Hold the kernel's codes to the reference's, but for those beside the edge of a code."""
+    cores = holding(n), holding(n, "reference")
+    x = inputs(n, batch)
+    group = np.zeros(1, dtype=np.int32)
+    found = []
+    for core in cores:
+        with core.engine.threads(THREADS):
+            found.append(core.mvm(x[None], group)[0])
+    core = cores[0]
+    half, full_scale = float(core.half_codes(programming=True)), float(core.full_scale_us[0])
+    error, size = tolerances.current(x, *(matrix[0] for matrix in core.matrices()))
+    bound = tolerances.adc(error, size, core.columns(0)[0], full_scale) * half
+    apart = np.abs(found[0] - found[1]) / full_scale * half
+    chance = np.minimum(2 * bound, 1)  # of an edge within the bound, as codes are that far apart
+    assert apart.max() < 1 + 2 * bound.max(), f"outputs differ by {apart.max():.3g} codes"
+    expected = float(chance.sum())
+    different = int((apart > 0.5).sum())
+    assert different <= expected + SIGMAS * np.sqrt(expected) + 1, (
+        f"{different} codes differ, {expected:.1f} may"
+    )
+    assert found[0].std() > 0.05 * full_scale
+
+
+def phases_agree(n: int, batch: int) -> None:
+    """Hold iterations of GDP on both engines to the same pulses and the same error."""
+    method = fa.GradientDescentProgramming(
+        iterations=3, batch=batch, affine_every=3, final_passes=1
+    )
+    phase = Phase.of(n, method)
+    ends = []
+    for name in ("numba", "reference"):
+        core, state = phase.restore(engines.load(name))
+        before = core.counters["pulses_set"] + core.counters["pulses_reset"]
+        phase.run(core, state, 3)
+        pulses = core.counters["pulses_set"] + core.counters["pulses_reset"] - before
+        ends.append((float(state["batch_error"][0]), float(pulses[0])))
+    for mine, theirs in zip(*ends, strict=True):
+        assert abs(mine - theirs) <= AGREE * theirs, f"{mine:g} on Numba, {theirs:g} in NumPy"
+
+
+def all_pulsed(core: Core, code: np.ndarray) -> None:
+    """Hold a pulse of every cell's first device to the reference, from `core` on."""
+    device = np.zeros(core.shape, dtype=np.uint8)
+    theirs = twin(core)
+    theirs.engine = engines.load("reference")
+    z = [
+        pcm.cell_normals(core.identity, core.conductance.shape, step, purpose)[:, 0]
+        for step, purpose in (
+            (0, philox.SET_SPREAD),
+            (0, philox.CENTRE_SPREAD),
+            (0, philox.WIDTH_SPREAD),
+            (core.step, philox.PULSE),
+        )
+    ]
+    for one in (core, theirs):
+        with one.engine.threads(THREADS):
+            one.pulse(device, code)
+    p = core.config.device.parameters()  # type: ignore[union-attr]
+    current = p.current_min_ua + code.astype(np.float64) * p.current_step_ua
+    apart = np.abs(core.conductance[:, 0] - theirs.conductance[:, 0])
+    assert (apart <= tolerances.pulsed(current, z, p)).all()
+    assert (core.last_device == 0).all()
+
+
+def none_pulsed(n: int) -> None:
+    """Hold a call that pulses nothing to change nothing, and to count nothing."""
+    core, _ = blank(n)
+    core.conductance[:] = 3.0
+    with core.engine.threads(THREADS):
+        core.pulse(np.full(core.shape, NONE, dtype=np.uint8), np.zeros(core.shape, np.uint8))
+    assert (core.conductance == np.float32(3.0)).all()
+    assert core.counters["pulses_set"][0] == core.counters["pulses_reset"][0] == 0
+
+
+def same_bits(one: fa.AnalogMatrix, other: fa.AnalogMatrix) -> None:
+    """Hold two programs to the same cells."""
+    np.testing.assert_array_equal(one.core.conductance, other.core.conductance)
+
+
+def same_error(one: fa.AnalogMatrix, other: fa.AnalogMatrix) -> None:
+    """Hold two programs to the same MVM error."""
+    errors = [fa.mvm_error(matrix, samples=300).total for matrix in (one, other)]
+    assert abs(errors[0] - errors[1]) <= AGREE * errors[1], errors
+
+
+def same_statistics(one: np.ndarray, other: np.ndarray) -> None:
+    """Hold two samples (draw, ...) to the same mean and variance of every output.
+
+    The variance of a sample variance is that of a normal, whatever the ADC has made of it: a
+    rounded one scatters less where a step hides it, and no more where it does not.
+    """
+    draws = len(one)
+    means, variances = zip(
+        *((sample.mean(axis=0), sample.var(axis=0, ddof=1)) for sample in (one, other)), strict=True
+    )
+    spread = np.sqrt((variances[0] + variances[1]) / draws)
+    still = spread == 0
+    assert (means[0][still] == means[1][still]).all(), "outputs without noise differ"
+    z = (means[0] - means[1])[~still] / spread[~still]
+    assert z.size > still.sum(), "hardly an output shows its noise"
+    assert abs(z.mean()) * np.sqrt(z.size) < SIGMAS, f"means differ: {z.mean():.3g} on average"
+    assert abs((z**2).mean() - 1) < SIGMAS * np.sqrt(2 / z.size) + 4 / draws, f"{(z**2).mean():.4g}"
+    total = variances[0].sum(), variances[1].sum()
+    scatter = np.sqrt(sum((v**2).sum() for v in variances) * 2 / (draws - 1))
+    assert abs(total[0] - total[1]) < SIGMAS * scatter, f"variances {total[0]:.4g}, {total[1]:.4g}"
