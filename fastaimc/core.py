@@ -131,7 +131,7 @@ class Core:
             step=self.step,
             number=self.number,
             counters={name: value[tiles].copy() for name, value in self.counters.items()},
-            cell_pulses=None if pulses is None else np.ascontiguousarray(pulses[cut]),
+            cell_pulses=None if pulses is None else pulses[cut].copy(),
         )
 
     @property
