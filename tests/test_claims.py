@@ -69,3 +69,11 @@ def test_ip_is_frozen():
         method = fa.IterativeProgramming(fine=fine)
         mean = np.mean([residual(hermes, method, seed) for seed in SEEDS])
         assert mean <= 1.03 * bound
+
+
+def test_methods_that_do_not_wait_leave_four_times_the_error():
+    hermes = fa.presets.hermes()
+    for method in (fa.IterativeProgramming(fine=True), fa.GradientDescentProgramming()):
+        hasty = dataclasses.replace(method, verify_delay=0, final_delay=0)
+        ratio = residual(hermes, hasty, SEEDS[0]) / residual(hermes, method, SEEDS[0])
+        assert 3.5 < ratio < 4.5

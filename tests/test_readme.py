@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -69,3 +70,41 @@ def test_every_figure_has_its_command():
     assert excerpt[1].strip() in (results / "network.md").read_text()
     for link in re.findall(r"\]\(((?!http)[^)]*)\)", text):
         assert (README.parent / link).exists(), link
+
+
+def figures():
+    """What the README's sentences say, by what the experiments have measured."""
+    results = README.parent / "bench" / "results"
+    rows = json.loads((results / "read_range.json").read_text())["rows"]
+
+    def mean(name, **labels):
+        return np.mean([r[name] for r in rows if all(r[k] == v for k, v in labels.items())])
+
+    gaussian = {"family": "Gaussian", "bits": 8}
+    gdp = {"method": "GDP", "bits": 8, "range": "MVM"}
+    fine = {"method": "IP", "bits": 8, "range": "0.129 µS"}
+    uniform = [mean("residual", family="uniform", **method) for method in (gdp, fine)]
+    control = [
+        mean("residual", family=family, method="GDP", range="ideal")
+        / mean("residual", family=family, method="IP", range="ideal")
+        for family in {row["family"] for row in rows}
+    ]
+    dark = mean("residual", method="IP, dark reading", range="fs", **gaussian)
+    ip = mean("residual", method="IP", range="fs", **gaussian)
+    floor, left = (mean(name, family="Gaussian", **gdp) for name in ("floor", "residual"))
+    _, perfect, seer, _ = re.search(
+        r"\| (Gaussian) \| ([0-9.]+) .*?\| ([0-9.]+) .*?\| ([0-9.]+)",
+        (results / "limit.md").read_text(),
+    ).groups()
+    yield f"from {dark:.3f} to {ip:.3f} on Gaussian weights"
+    yield f"({floor:.3f} of Gaussian weights' {left:.3f})"
+    yield f"a fine range ({uniform[0] / uniform[1]:.2f})"
+    yield f"end at the same error ({min(control):.2f} to {max(control):.2f})"
+    yield f"leaves {perfect} on Gaussian weights"
+    yield f"will have drifted {seer} "
+
+
+def test_the_figures_in_its_sentences_are_measured():
+    text = " ".join(README.read_text().split())
+    for figure in figures():
+        assert figure in text, figure

@@ -28,16 +28,16 @@ def code_at(curve: np.ndarray, g: np.float32) -> np.float32:
     """The code, with its fraction, at which a falling curve has the value g; clipped."""
     if g >= curve[0]:
         return _ZERO
-    last = curve.shape[0] - 1
-    if g <= curve[last]:
-        return np.float32(last)
     low = 0
-    step = 128  # halving without branches, which a processor could not predict
-    while step > 0:
-        middle = min(low + step, last)
-        low = middle if curve[middle] >= g else low
-        step >>= 1
-    high = low + 1
+    high = curve.shape[0] - 1
+    if g <= curve[high]:
+        return np.float32(high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if curve[middle] >= g:
+            low = middle
+        else:
+            high = middle
     return np.float32(low) + (curve[low] - g) / (curve[low] - curve[high])
 
 
@@ -131,11 +131,11 @@ def _pulse_cell(
 
 @serial
 def average_row(
-    value: np.ndarray, read_std: np.ndarray, total: np.ndarray, count: np.ndarray
+    value: np.ndarray, standard_error: np.ndarray, total: np.ndarray, count: np.ndarray
 ) -> None:
     """Add a row's values to what its cells have shown since their last pulses.
 
-    Writes the means into `value` and their standard errors into `read_std`; vectorises.
+    Turns `value` into their means, and `standard_error` into that of the means; vectorises.
     """
     for column in range(value.shape[0]):
         full = count[column] == _FULL
@@ -147,7 +147,7 @@ def average_row(
         total[column] = after
         count[column] = np.uint8(n)
         value[column] = after / n
-        read_std[column] = read_std[column] / np.sqrt(n)
+        standard_error[column] = standard_error[column] / np.sqrt(n)
 
 
 @serial
@@ -169,7 +169,7 @@ def choose_row(
 ) -> None:
     """Choose the pulses of a row's cells, whose memory they end.
 
-    Two loops: whether there is a pulse, which vectorises, and for the few that get one, which.
+    Whether there is a pulse vectorises; which one is worked out for the few that get one.
     """
     margin, kappa = p.margin, p.kappa
     for column in range(error.shape[0]):
