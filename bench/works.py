@@ -58,7 +58,7 @@ def mvm_work(core: Core, x: np.ndarray) -> Work:
     group = np.zeros(1, dtype=np.int32)
 
     def call() -> np.ndarray:
-        with core.engine.threads(THREADS):
+        with core.engine.threads(THREADS, blas=False):
             return core.mvm(x[None], group)
 
     return Work(call)

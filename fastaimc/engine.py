@@ -147,8 +147,8 @@ class Engine(Protocol):
     ) -> Array:
         """Pulses that follow from one more read of every cell; sums, (tile, 3)."""
 
-    def threads(self, n: int | None) -> AbstractContextManager[None]:
-        """Context in which calls run on `n` threads."""
+    def threads(self, n: int | None, *, blas: bool = True) -> AbstractContextManager[None]:
+        """Context in which calls run on `n` threads, and NumPy's products (`blas`) on one."""
 
     def threading_info(self) -> dict[str, str | int]:
         """What the last bits may depend on, for provenance."""

@@ -300,7 +300,7 @@ class AnalogMatrix:
         group = np.repeat(np.arange(mapping.blocks[0], dtype=np.int32), mapping.blocks[1])
         step = max(1, WORK_PER_CALL // self._mean.size)
         out = np.empty((len(vectors), self.shape[0]), dtype=np.float32)
-        with core.engine.threads(self._threads):
+        with core.engine.threads(self._threads, blas=False):
             for low in range(0, len(vectors), step):
                 part = vectors[low : low + step] / F32(self.input_range)
                 x = split_inputs(mapping, part, core.shape[1])

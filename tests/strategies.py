@@ -103,7 +103,7 @@ WIDE = Size(tiles=3, rows=33, columns=300, batch=40)
 SIZES = pytest.mark.parametrize(
     "size", [pytest.param(TINY, id="tiny", marks=pytest.mark.nojit), pytest.param(WIDE, id="wide")]
 )
-EDGES = (1, 3, 4, 127, 128, 129, 131, 256, 257)
+EDGES = (1, 3, 4, 63, 64, 65, 67, 128, 129, 256, 257)
 
 seeds = st.integers(0, 2**32 - 1)
 steps = st.integers(0, 2**32 - 1)

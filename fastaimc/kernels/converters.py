@@ -14,6 +14,7 @@ from fastaimc.kernels.philox import (
     normal,
     philox,
 )
+from fastaimc.kernels.vector import fma
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -62,7 +63,7 @@ def quantise(x: np.ndarray, half_codes: np.float32) -> np.ndarray:
 def convert(
     y: np.float32,
     inverse: np.float32,
-    full_scale: np.float32,
+    lsb: np.float32,
     half_codes: np.float32,
     gain: np.float32,
     offset: np.float32,
@@ -71,12 +72,13 @@ def convert(
 ) -> np.float32:
     """What one column's ADC reports of a current; see `fastaimc.reference.converters.digitise`.
 
-    `inverse` is 1 / full_scale; `gain` includes the one.
+    `inverse` is 1 / full_scale; `gain` includes the one; `lsb` is full_scale / half_codes, or
+    full_scale itself without codes.
     """
     v = y * inverse
     inside = min(max(v, -_ONE), _ONE)
-    inl = (_ONE - inside * inside) * (bow + shape * _SHAPE_NORM * inside)
-    u = v * gain + offset + inl
+    inl = fma(-inside, inside, _ONE) * fma(shape * _SHAPE_NORM, inside, bow)
+    u = fma(v, gain, offset) + inl
     if half_codes > _ZERO:
-        u = np.rint(min(max(u, -_ONE), _ONE) * half_codes) / half_codes
-    return u * full_scale
+        u = np.rint(min(max(u, -_ONE), _ONE) * half_codes)
+    return u * lsb

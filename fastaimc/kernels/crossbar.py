@@ -1,7 +1,7 @@
 """The analog matrix-vector product, and reads of single rows.
 
-Fixed blocks of columns run in parallel, so that no bit depends on the number of threads: each is
-a pair of products, one normal per output and the ADC, while the block is in cache.
+Panels of columns run in parallel: each is a pair of products, one normal per output and the ADC,
+while the panel is in cache.
 """
 
 from __future__ import annotations
@@ -9,121 +9,172 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels.converters import convert
-from fastaimc.kernels.jit import parallel, prange, serial
+from fastaimc.kernels.jit import parallel, prange, serial, workers
+from fastaimc.kernels.matmul import FEW, PANEL, multiply, multiply_vector
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
+from fastaimc.kernels.vector import fma
 
-BLOCK = 128  # columns of a block: a multiple of 4, as four outputs share a call of Philox
-SMALL_BATCH = 4  # up to here a loop over the matrix beats a copy of the block and BLAS
+LONGEST = 2048  # columns of a stretch of which the outputs stay in the fastest cache
 
 _ONE = np.float32(1.0)
+_ZERO = np.float32(0.0)
 _SHIFT_32 = np.uint64(32)
 _MASK_32 = np.uint64(0xFFFFFFFF)
 
 
 @serial
-def _squares(x: np.ndarray) -> np.ndarray:
+def _squares(x: np.ndarray, out: np.ndarray) -> None:
     """x * x: written inside `mvm`, Numba warns that the expression is not parallel."""
-    return x * x
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] * x[i, j]
 
 
 @serial
-def _axpy(x: np.ndarray, matrix: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
-    """out[b, :] = x[b] @ matrix[:, low:high], in the order of the rows."""
-    for b in range(x.shape[0]):
-        target = out[b]
-        target[:] = np.float32(0.0)
-        for row in range(x.shape[1]):
-            factor = x[b, row]
-            source = matrix[row]
-            for column in range(high - low):
-                target[column] += factor * source[low + column]
-
-
-@serial
-def product(x: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.ndarray:
-    """x @ matrix[:, low:high]: a block of columns, the same bits on any number of threads."""
-    if x.shape[0] <= SMALL_BATCH:
-        out = np.empty((x.shape[0], high - low), np.float32)
-        _axpy(x, matrix, low, high, out)
-        return out
-    return np.dot(x, matrix[:, low:high].copy())
-
-
-@serial
-def _finish(
-    y: np.ndarray,
-    variance: np.ndarray,
+def _random_words(
     row: int,
     low: int,
     number: np.uint64,
     purpose: np.uint32,
     identity: np.ndarray,
+    words: np.ndarray,
+) -> None:
+    """Write the random words of the columns from `low` on; low and len(words) are fours."""
+    c1 = np.uint32(number & _MASK_32)
+    c3 = counter3(purpose, 0, int(number >> _SHIFT_32))
+    for quad in range(words.shape[0] // 4):
+        w0, w1, w2, w3 = philox(
+            cell(row, low // 4 + quad), c1, identity[2], c3, identity[0], identity[1]
+        )
+        words[4 * quad] = w0
+        words[4 * quad + 1] = w1
+        words[4 * quad + 2] = w2
+        words[4 * quad + 3] = w3
+
+
+@serial
+def _report(
+    y: np.ndarray,
+    variance: np.ndarray,
+    words: np.ndarray,
     columns: np.ndarray,
+    low: int,
     full_scale: np.float32,
     half_codes: np.float32,
     out: np.ndarray,
 ) -> None:
-    """Add noise to one vector's outputs of a block of columns and convert them."""
-    width = y.shape[0]
-    c1 = np.uint32(number & _MASK_32)
-    c3 = counter3(purpose, 0, int(number >> _SHIFT_32))
-    z = np.empty(width + 3, np.float32)
-    for quad in range((width + 3) // 4):
-        w0, w1, w2, w3 = philox(
-            cell(row, low // 4 + quad), c1, identity[2], c3, identity[0], identity[1]
-        )
-        z[4 * quad] = normal(w0)
-        z[4 * quad + 1] = normal(w1)
-        z[4 * quad + 2] = normal(w2)
-        z[4 * quad + 3] = normal(w3)
+    """Add noise to one vector's outputs from column `low` on, and convert them."""
     inverse = _ONE / full_scale
-    for column in range(width):
-        out[low + column] = convert(
-            y[column] + np.sqrt(variance[column]) * z[column],
+    lsb = full_scale / half_codes if half_codes > _ZERO else full_scale
+    gain, offset, bow, shape = columns[0], columns[1], columns[2], columns[3]
+    for column in range(out.shape[0]):
+        c = low + column
+        out[column] = convert(
+            fma(np.sqrt(variance[column]), normal(words[column]), y[column]),
             inverse,
-            full_scale,
+            lsb,
             half_codes,
-            _ONE + columns[0, low + column],
-            columns[1, low + column],
-            columns[2, low + column],
-            columns[3, low + column],
+            _ONE + gain[c],
+            offset[c],
+            bow[c],
+            shape[c],
         )
 
 
 @serial
-def _mvm_block(
+def _stretch(width: int, tiles: int, shares: int) -> int:
+    """Columns of a stretch: long, for whole rows are read, but enough for all threads."""
+    length = (tiles * width + shares - 1) // shares
+    return min((length + PANEL - 1) // PANEL * PANEL, LONGEST)
+
+
+@serial
+def _mvm_share(
+    share: int,
+    shares: int,
     x: np.ndarray,
     squares: np.ndarray,
-    low: int,
+    group: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
     identity: np.ndarray,
     number: np.uint64,
     columns: np.ndarray,
-    full_scale: np.float32,
+    full_scale: np.ndarray,
     half_codes: np.float32,
     out: np.ndarray,
 ) -> None:
-    high = min(low + BLOCK, mean.shape[1])
-    y = product(x, mean, low, high)
-    v = product(squares, variance, low, high)
-    for b in range(x.shape[0]):
-        _finish(
-            y[b],
-            v[b],
-            0,
-            low,
-            number + np.uint64(b),
-            MVM_NOISE,
-            identity,
-            columns,
-            full_scale,
-            half_codes,
-            out[b],
-        )
+    """One thread's part of all panels or stretches; no bit depends on how they are shared."""
+    tiles, batch, width = out.shape
+    few = batch <= FEW
+    stretch = _stretch(width, tiles, shares) if few else PANEL
+    parts = (width + stretch - 1) // stretch
+    scratch = np.empty((2, batch, stretch), np.float32)
+    words = np.empty(stretch, np.uint32)
+    for index in range(tiles * parts * share // shares, tiles * parts * (share + 1) // shares):
+        t = index // parts
+        g = group[t]
+        low = index % parts * stretch
+        length = min(stretch, width - low)
+        y, v = scratch[0], scratch[1]
+        if few:
+            for b in range(batch):
+                multiply_vector(x[g, b], mean[t], low, y[b, :length])
+                multiply_vector(squares[g, b], variance[t], low, v[b, :length])
+        else:
+            multiply(x[g], mean[t], low, y)
+            multiply(squares[g], variance[t], low, v)
+        used = words[: (length + 3) // 4 * 4]
+        for b in range(batch):
+            _random_words(0, low, number + np.uint64(b), MVM_NOISE, identity[t], used)
+            _report(
+                y[b],
+                v[b],
+                used,
+                columns[t],
+                low,
+                full_scale[t],
+                half_codes,
+                out[t, b, low : low + length],
+            )
 
 
 @parallel
+def _mvm(
+    shares: int,
+    x: np.ndarray,
+    group: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    identity: np.ndarray,
+    number: int,
+    columns: np.ndarray,
+    full_scale: np.ndarray,
+    half_codes: np.float32,
+) -> np.ndarray:
+    out = np.empty((mean.shape[0], x.shape[1], mean.shape[2]), np.float32)
+    squares = np.empty(x.shape, np.float32)
+    for g in range(x.shape[0]):
+        _squares(x[g], squares[g])
+    for share in prange(shares):
+        _mvm_share(
+            share,
+            shares,
+            x,
+            squares,
+            group,
+            mean,
+            variance,
+            identity,
+            np.uint64(number),
+            columns,
+            full_scale,
+            half_codes,
+            out,
+        )
+    return out
+
+
 def mvm(
     x: np.ndarray,
     group: np.ndarray,
@@ -136,26 +187,35 @@ def mvm(
     half_codes: np.float32,
 ) -> np.ndarray:
     """Multiply inputs by the crossbars; see `fastaimc.reference.crossbar.mvm`."""
-    tiles, _, width = mean.shape
-    out = np.empty((tiles, x.shape[1], width), np.float32)
-    squares = _squares(x)
-    blocks = (width + BLOCK - 1) // BLOCK
-    for index in prange(tiles * blocks):
-        t = index // blocks
-        _mvm_block(
-            x[group[t]],
-            squares[group[t]],
-            index % blocks * BLOCK,
-            mean[t],
-            variance[t],
-            identity[t],
-            np.uint64(number),
-            columns[t],
-            full_scale[t],
-            half_codes,
-            out[t],
-        )
-    return out
+    return _mvm(
+        workers(),
+        x,
+        group,
+        mean,
+        variance,
+        identity,
+        number,
+        columns,
+        full_scale,
+        half_codes,
+    )
+
+
+@serial
+def _read_row(
+    mean: np.ndarray,
+    variance: np.ndarray,
+    row: int,
+    step: int,
+    identity: np.ndarray,
+    columns: np.ndarray,
+    full_scale: np.float32,
+    half_codes: np.float32,
+    out: np.ndarray,
+) -> None:
+    words = np.empty((out.shape[0] + 3) // 4 * 4, np.uint32)
+    _random_words(row, 0, np.uint64(step), ROW_NOISE, identity, words)
+    _report(mean, variance, words, columns, 0, full_scale, half_codes, out)
 
 
 @parallel
@@ -176,13 +236,11 @@ def read_rows(
     for index in prange(tiles * count):
         t = index // count
         row = int(rows[index % count])
-        _finish(
+        _read_row(
             mean[t, row],
             variance[t, row],
             row,
-            0,
-            np.uint64(step),
-            ROW_NOISE,
+            step,
             identity[t],
             columns[t],
             full_scale[t],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastaimc.kernels.jit import inlined, serial
+from fastaimc.kernels.vector import fma
 
 _ZERO = np.float32(0.0)
 _HALF = np.float32(0.5)
@@ -70,15 +71,14 @@ def exp(x: np.float32) -> np.float32:
         Right to 1 unit in the last place (relative error 8.2e-8) where the result is normal.
     """
     clamped = max(_EXP_MIN, min(_EXP_MAX, x))  # a NaN becomes a number, until the last line
-    whole = np.floor(clamped * _LOG2_E + _HALF)
-    r = clamped - whole * _LN2_HIGH
-    r = r - whole * _LN2_LOW
-    y = _EXP_5 * r + _EXP_4
-    y = y * r + _EXP_3
-    y = y * r + _EXP_2
-    y = y * r + _EXP_1
-    y = y * r + _EXP_0
-    y = y * (r * r) + r + _ONE
+    whole = np.floor(fma(clamped, _LOG2_E, _HALF))
+    r = fma(-whole, _LN2_LOW, fma(-whole, _LN2_HIGH, clamped))
+    y = fma(_EXP_5, r, _EXP_4)
+    y = fma(y, r, _EXP_3)
+    y = fma(y, r, _EXP_2)
+    y = fma(y, r, _EXP_1)
+    y = fma(y, r, _EXP_0)
+    y = fma(y, r * r, r) + _ONE
     # In two steps, as 2^128 and 2^-150 are no normal numbers.
     n = np.int32(whole)
     half = np.int32(n >> 1)
@@ -105,17 +105,17 @@ def log_normal_range(x: np.float32) -> np.float32:
     exponent = np.int32((bits - _SQRT_HALF_BITS) & _EXPONENT_BITS)
     e = np.float32(np.int32(exponent >> 23))
     r = np.int32(bits - exponent).view(np.float32) - _ONE
-    y = _LOG_8 * r + _LOG_7
-    y = y * r + _LOG_6
-    y = y * r + _LOG_5
-    y = y * r + _LOG_4
-    y = y * r + _LOG_3
-    y = y * r + _LOG_2
-    y = y * r + _LOG_1
-    y = y * r + _LOG_0
+    y = fma(_LOG_8, r, _LOG_7)
+    y = fma(y, r, _LOG_6)
+    y = fma(y, r, _LOG_5)
+    y = fma(y, r, _LOG_4)
+    y = fma(y, r, _LOG_3)
+    y = fma(y, r, _LOG_2)
+    y = fma(y, r, _LOG_1)
+    y = fma(y, r, _LOG_0)
     squared = r * r
-    y = y * r * squared + e * _LN2_LOW - _HALF * squared
-    return r + y + e * _LN2_HIGH
+    y = fma(y * r, squared, fma(-_HALF, squared, e * _LN2_LOW))
+    return fma(e, _LN2_HIGH, r + y)
 
 
 @inlined

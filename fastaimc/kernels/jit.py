@@ -13,8 +13,7 @@ import importlib
 import importlib.resources
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from numba import prange
@@ -33,7 +32,16 @@ try:
 except (ImportError, AttributeError):  # Numba's internals have moved: `_store_compiled` says so
     pass
 
-__all__ = ["inlined", "parallel", "prange", "serial", "threading_info", "threads"]
+__all__ = [
+    "inlined",
+    "intrinsic",
+    "parallel",
+    "prange",
+    "serial",
+    "threading_info",
+    "threads",
+    "workers",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,6 +111,29 @@ def parallel(function: Callable[P, R]) -> Callable[P, R]:
         The compiled function, or `function` itself under ``NUMBA_DISABLE_JIT=1``.
     """
     return _compiled(function, parallel=_PRANGE_ONLY)
+
+
+def intrinsic(in_python: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P, R]]:
+    """Make an operation of code in LLVM's terms; see `numba.extending.intrinsic`.
+
+    Parameters
+    ----------
+    in_python : callable
+        What it does, used under ``NUMBA_DISABLE_JIT=1``.
+
+    Returns
+    -------
+    callable
+        A decorator of the function of types that returns signature and code.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[P, R]:
+        if _numba.config.DISABLE_JIT:
+            return in_python
+        made: Callable[P, R] = importlib.import_module("numba.extending").intrinsic(function)
+        return made
+
+    return decorate
 
 
 def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
@@ -258,20 +289,16 @@ def _layer() -> str:
     return str(_numba.threading_layer())
 
 
-@contextmanager
-def _numba_threads(n: int | None) -> Iterator[None]:
-    before = _numba.get_num_threads()
-    try:
-        if n is not None:
-            _numba.set_num_threads(min(n, _numba.config.NUMBA_NUM_THREADS))
-        yield
-    finally:
-        _numba.set_num_threads(before)
+def workers() -> int:
+    """Return the number of threads of kernels called from this Python thread now.
+
+    Not for compiled code: Numba does not cache a kernel that asks for it.
+    """
+    return int(_numba.get_num_threads())
 
 
-@contextmanager
-def threads(n: int | None) -> Iterator[None]:
-    """Run compiled calls on `n` threads, with one BLAS thread in the whole process meanwhile.
+class threads:  # noqa: N801  a context manager, called like a function
+    """Run compiled calls on `n` threads; by default with one BLAS thread in the whole process.
 
     May be nested, and used by several Python threads at once; what stood before is restored when
     the last one leaves. Under Numba's workqueue layer, which aborts the process on concurrent
@@ -281,16 +308,35 @@ def threads(n: int | None) -> Iterator[None]:
     ----------
     n : int or None
         At least 1; more than ``NUMBA_NUM_THREADS`` is cut to that. None: Numba's current number.
-
-    Yields
-    ------
-    None
+    blas : bool
+        Whether NumPy's and SciPy's BLAS are held to one thread meanwhile, so that the bits of
+        products on the Python side do not depend on their number. Kernels need no BLAS, and it
+        takes 25 µs to enter and leave.
     """
-    turn: AbstractContextManager[object] = nullcontext()
-    if _layer() == "workqueue":
-        turn = _workqueue_lock
-    with turn, _one_blas_thread, _numba_threads(n):
-        yield
+
+    __slots__ = ("_before", "_blas", "_n", "_turn")
+
+    def __init__(self, n: int | None, *, blas: bool = True) -> None:
+        self._n = n
+        self._blas = blas
+        self._turn = _layer() == "workqueue"
+        self._before = 0
+
+    def __enter__(self) -> None:
+        if self._turn:
+            _workqueue_lock.acquire()
+        if self._blas:
+            _one_blas_thread.__enter__()
+        self._before = workers()
+        if self._n is not None:
+            _numba.set_num_threads(min(self._n, _numba.config.NUMBA_NUM_THREADS))
+
+    def __exit__(self, *_: object) -> None:
+        _numba.set_num_threads(self._before)
+        if self._blas:
+            _one_blas_thread.__exit__()
+        if self._turn:
+            _workqueue_lock.release()
 
 
 def threading_info() -> dict[str, str | int]:

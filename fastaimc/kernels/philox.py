@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastaimc.kernels.elementary import log_normal_range
 from fastaimc.kernels.jit import inlined, parallel, prange
+from fastaimc.kernels.vector import fma
 
 Integer: TypeAlias = int | np.integer[Any]
 
@@ -172,16 +173,16 @@ def normal(word: np.uint32) -> np.float32:
     p = (np.float32(m) + _HALF) * _NORMAL_STEP
     x = (np.float32(rest) + _HALF) * _NORMAL_STEP
     w = max(-log_normal_range(p * (_ONE + x)), _ZERO)
-    numerator = _P5 * w + _P4
-    numerator = numerator * w + _P3
-    numerator = numerator * w + _P2
-    numerator = numerator * w + _P1
-    numerator = numerator * w + _P0
-    denominator = _Q5 * w + _Q4
-    denominator = denominator * w + _Q3
-    denominator = denominator * w + _Q2
-    denominator = denominator * w + _Q1
-    denominator = denominator * w + _ONE
+    numerator = fma(_P5, w, _P4)
+    numerator = fma(numerator, w, _P3)
+    numerator = fma(numerator, w, _P2)
+    numerator = fma(numerator, w, _P1)
+    numerator = fma(numerator, w, _P0)
+    denominator = fma(_Q5, w, _Q4)
+    denominator = fma(denominator, w, _Q3)
+    denominator = fma(denominator, w, _Q2)
+    denominator = fma(denominator, w, _Q1)
+    denominator = fma(denominator, w, _ONE)
     z = x * (numerator / denominator)
     return -z if (word & _TOP_BIT) != np.uint32(0) else z
 

@@ -28,7 +28,7 @@ __all__ = [
 
 
 @contextmanager
-def threads(n: int | None) -> Iterator[None]:
+def threads(n: int | None, *, blas: bool = True) -> Iterator[None]:
     """Do nothing: NumPy's own threads serve; the twin of `fastaimc.kernels.threads`."""
     yield
 
