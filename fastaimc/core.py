@@ -9,12 +9,13 @@ import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.config.circuit import half_codes
-from fastaimc.engine import Engine
+from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.parameters import F32
 
 NONE = 255  # no device
 PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 on belong to users
 LOG_AGE_STEP = 0.01  # matrices are refreshed when a cell's log age has moved by more
+CELLS_AT_A_TIME = 1 << 20  # whose rows are read together: what is needed meanwhile is large
 MOST_PULSES = 65535  # of a cell that are counted
 CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at least g_max times this
 
@@ -87,6 +88,7 @@ class Core:
     _variance: np.ndarray | None = None
     _fresh_s: np.ndarray | None = None
     _pulsed_s: np.ndarray | None = None
+    _measured: int = 0  # step of the last MVM without matrices
     _columns: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -207,9 +209,13 @@ class Core:
     # -- what reads them ----------------------------------------------------------------------
 
     def conduct(
-        self, clock_s: np.ndarray, select: np.ndarray, out: tuple[np.ndarray, np.ndarray]
+        self,
+        clock_s: np.ndarray,
+        select: np.ndarray,
+        out: tuple[np.ndarray, np.ndarray],
+        first: int = 0,
     ) -> None:
-        """Write mean and variance of what the selected devices conduct at `clock_s`."""
+        """Write mean and variance of what selected devices conduct, of the rows from `first` on."""
         self.engine.drift(
             self.conductance,
             self.last_device,
@@ -219,6 +225,7 @@ class Core:
             self.identity,
             self.config.state_fits(),
             self.config.state_parameters(),
+            first,
             *out,
         )
 
@@ -228,12 +235,16 @@ class Core:
             self._mean = np.empty(self.shape, dtype=np.float32)
             self._variance = np.empty(self.shape, dtype=np.float32)
             self._fresh_s = None
-        if self._fresh_s is None or self._aged(self._fresh_s):
+        if not self._are_fresh():
             self.conduct(
                 self.clock_s, all_devices(self.config.devices), (self._mean, self._variance)
             )
             self._fresh_s = self.clock_s.copy()
         return self._mean, self._variance
+
+    def _are_fresh(self) -> bool:
+        """Whether the matrices are those of now."""
+        return self._fresh_s is not None and not self._aged(self._fresh_s)
 
     def _aged(self, fresh_s: np.ndarray) -> bool:
         """Whether the log age of the youngest cells has moved enough since the last refresh."""
@@ -245,21 +256,34 @@ class Core:
         now = np.maximum(self.clock_s - pulsed, t_on)
         return bool((np.log(now / before) > LOG_AGE_STEP).any())
 
-    def mvm(self, x: np.ndarray, group: np.ndarray) -> np.ndarray:
-        """Multiply inputs (group, batch, row) in [-1, 1]: (tile, batch, column), µS."""
-        mean, variance = self.matrices()
+    def mvm(self, x: np.ndarray, group: np.ndarray, pattern: np.ndarray = NO_PATTERN) -> np.ndarray:
+        """Multiply inputs (group, batch, row) in [-1, 1]: (tile, batch, column), µS.
+
+        The matrices are kept from the second MVM on that finds the devices alike: a method that
+        pulses after each one would keep them for nothing.
+        """
         driven = self.engine.quantise(x, F32(half_codes(self.config.dac.bits)))
-        y = self.engine.mvm(
-            driven,
-            group,
-            mean,
-            variance,
-            self.identity,
-            self.number,
-            self.columns(0),
-            self.full_scale_us,
-            self.half_codes(programming=True),
-        )
+        adc = (self.columns(0), self.full_scale_us, self.half_codes(programming=True))
+        if len(x) == 1 and self._measured != self.step and not self._are_fresh():
+            y = self.engine.measure(
+                driven[0],
+                pattern,
+                self.conductance,
+                self.last_device,
+                self.last_s,
+                self.clock_s,
+                self.identity,
+                self.config.state_fits(),
+                self.config.state_parameters(),
+                self.number,
+                *adc,
+            )
+            self._measured = self.step
+        else:
+            mean, variance = self.matrices()
+            y = self.engine.mvm(
+                driven, group, pattern, mean, variance, self.identity, self.number, *adc
+            )
         batch = x.shape[1]
         self.number += batch
         self._count("mvms", np.full(self.shape[0], batch))
@@ -267,29 +291,27 @@ class Core:
 
     def read_rows(self, rows: np.ndarray, select: np.ndarray | None, fine: bool) -> np.ndarray:
         """Drive single rows, (tile, len(rows), column); `select` as for the engine's drift."""
-        if select is None:
-            mean, variance = self.matrices()
-        else:
-            mean = np.empty(self.shape, dtype=np.float32)
-            variance = np.empty(self.shape, dtype=np.float32)
-            self.conduct(self.clock_s, select, (mean, variance))
         fine = fine and self.config.adc.cell_lsb_us is not None
         full_scale, half = self.full_scale_us, self.half_codes(programming=True)
         if fine:
             full_scale, half = self.cell_range()
-        y = self.engine.read_rows(
-            rows,
-            mean,
-            variance,
-            self.identity,
-            self.step,
-            self.columns(int(fine)),
-            full_scale,
-            half,
-        )
+        adc = (self.columns(int(fine)), full_scale, half)
+        tiles, _, columns = self.shape
+        if select is None:
+            select = all_devices(self.config.devices)
+        out = np.empty((tiles, len(rows), columns), dtype=np.float32)
+        step = max(1, CELLS_AT_A_TIME // (tiles * columns))
+        for low in range(0, len(rows), step):
+            part = rows[low : low + step]
+            first, last = int(part.min()), int(part.max()) + 1
+            matrices = np.empty((2, tiles, last - first, columns), dtype=np.float32)
+            self.conduct(self.clock_s, select, (matrices[0], matrices[1]), first)
+            out[:, low : low + step] = self.engine.read_rows(
+                part, first, matrices[0], matrices[1], self.identity, self.step, *adc
+            )
         self.step += 1
         self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))
-        return y
+        return out
 
     def _count(self, name: str, reads: np.ndarray) -> None:
         self.counters[name] += reads

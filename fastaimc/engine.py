@@ -10,14 +10,15 @@ import importlib
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, cast
 
+import numpy as np
+
 from fastaimc.errors import InputError, nearest
 from fastaimc.parameters import PulseParameters, StateParameters, StepParameters
 
 if TYPE_CHECKING:
-    import numpy as np
-
     Array = np.ndarray
 
+NO_PATTERN = np.zeros(5, dtype=np.int64)  # of inputs that are no lines of a Hadamard matrix
 MODULES = {"numba": "fastaimc.kernels", "reference": "fastaimc.reference"}
 INPUT_KINDS = {"uniform": 0, "gaussian": 1, "sign": 2, "hadamard": 3}
 
@@ -35,6 +36,7 @@ class Engine(Protocol):
         self,
         x: Array,
         group: Array,
+        pattern: Array,
         mean: Array,
         variance: Array,
         identity: Array,
@@ -48,6 +50,7 @@ class Engine(Protocol):
     def read_rows(
         self,
         rows: Array,
+        first: int,
         mean: Array,
         variance: Array,
         identity: Array,
@@ -97,20 +100,45 @@ class Engine(Protocol):
         identity: Array,
         fits: Array,
         parameters: StateParameters,
+        first: int,
         mean: Array,
         variance: Array,
     ) -> None:
-        """What the selected devices conduct now and its variance, into `mean`, `variance`."""
+        """What the selected devices of some rows conduct now, into `mean` and `variance`."""
+
+    def measure(
+        self,
+        x: Array,
+        pattern: Array,
+        conductance: Array,
+        last_device: Array,
+        last_s: Array,
+        clock_s: Array,
+        identity: Array,
+        fits: Array,
+        parameters: StateParameters,
+        number: int,
+        columns: Array,
+        full_scale: Array,
+        half_codes: np.float32,
+    ) -> Array:
+        """`drift` and `mvm` of one group of inputs in one, (tile, batch, column)."""
 
     def inputs(self, kind: int, key: Array, step: int, batch: int, rows: int) -> Array:
         """One batch of random inputs, (batch, row)."""
+
+    def pattern(self, key: Array, step: int, batch: int, rows: int) -> Array:
+        """How a batch of Hadamard inputs lies in its matrix, (5,); NO_PATTERN for others."""
 
     def gradient_pulses(
         self,
         x: Array,
         group: Array,
+        pattern: Array,
         y: Array,
         targets: Array,
+        gain: np.float32,
+        ahead: Array,
         total: Array,
         count: Array,
         device: Array,
@@ -129,8 +157,11 @@ class Engine(Protocol):
     def verify_pulses(
         self,
         reading: Array,
+        first: int,
         dark: Array,
         targets: Array,
+        gain: np.float32,
+        ahead: Array,
         total: Array,
         count: Array,
         read_std: Array,
@@ -145,7 +176,7 @@ class Engine(Protocol):
         fire: Array,
         code: Array,
     ) -> Array:
-        """Pulses that follow from one more read of every cell; sums, (tile, 3)."""
+        """Pulses that follow from one more read of some rows' cells; sums, (tile, 4)."""
 
     def threads(self, n: int | None, *, blas: bool = True) -> AbstractContextManager[None]:
         """Context in which calls run on `n` threads, and NumPy's products (`blas`) on one."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastaimc.config import CoreConfig
 from fastaimc.core import Core, all_devices
-from fastaimc.engine import Engine
+from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.mapping import Mapping
 from fastaimc.matrix import METRICS
 from fastaimc.programming.loop import Run
@@ -91,6 +91,7 @@ def observer(job: Run, engine: Engine) -> Callable[[], tuple[np.ndarray, np.ndar
         y = engine.mvm(
             x[None],
             group,
+            NO_PATTERN,
             mean,
             variance,
             core.identity,

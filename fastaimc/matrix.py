@@ -316,6 +316,7 @@ class AnalogMatrix:
         y = core.engine.mvm(
             core.engine.quantise(x, F32(half_codes(self.config.dac.bits))),
             group,
+            engines.NO_PATTERN,
             self._mean,
             self._variance,
             core.identity,

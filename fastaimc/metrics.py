@@ -176,6 +176,7 @@ def exact_conductances(matrix: AnalogMatrix) -> tuple[np.ndarray, np.ndarray]:
         core.identity,
         np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32),
         config.state_parameters(),
+        0,
         mean,
         variance,
     )

@@ -65,3 +65,27 @@ class StepParameters(NamedTuple):
     max_step: np.float32  # largest change of the amplitude, in codes
     steepest: np.float32  # largest |dG/dcode| of the nominal curve, µS
     devices: np.float32  # of a cell; those of the second half subtract
+
+
+class Cells(NamedTuple):
+    """What a controller knows of a tile's cells, flat, and what it decides; for the kernels."""
+
+    total: np.ndarray
+    number: np.ndarray  # of estimates in the total
+    device: np.ndarray
+    filled: np.ndarray
+    level: np.ndarray
+    swing: np.ndarray
+    aim: np.ndarray
+    fire: np.ndarray
+    code: np.ndarray
+
+
+class Rule(NamedTuple):
+    """Tables over the code, (256,), float32, and the step: what is the same for all cells."""
+
+    ahead: np.ndarray
+    curve: np.ndarray
+    slope: np.ndarray
+    scatter: np.ndarray
+    step: StepParameters

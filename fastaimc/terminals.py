@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.core import Core
+from fastaimc.engine import NO_PATTERN
 from fastaimc.nominal import Nominal
 
 
@@ -41,10 +42,14 @@ class Terminals:
             full_scale, half = core.cell_range()
         return full_scale / half if half > 0 else np.zeros_like(full_scale)
 
-    def mvm(self, x: np.ndarray) -> np.ndarray:
-        """Multiply the inputs (batch, row) in [-1, 1] by every tile: (tile, batch, column), µS."""
+    def mvm(self, x: np.ndarray, pattern: np.ndarray = NO_PATTERN) -> np.ndarray:
+        """Multiply the inputs (batch, row) in [-1, 1] by every tile: (tile, batch, column), µS.
+
+        `pattern` says that they are lines of a Hadamard matrix (`Engine.pattern`), by which a
+        simulator multiplies faster; a chip has no use for it, and no result depends on it.
+        """
         group = np.zeros(self.shape[0], dtype=np.int32)
-        return self._core.mvm(x[None], group)
+        return self._core.mvm(x[None], group, pattern)
 
     def read_rows(
         self, rows: np.ndarray, select: np.ndarray | None = None, fine: bool = False

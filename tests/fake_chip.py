@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastaimc import engine as engines
+from fastaimc.engine import NO_PATTERN
 from fastaimc.nominal import Nominal
 from fastaimc.programming import (
     GradientDescentProgramming,
@@ -138,7 +139,7 @@ class FakeChip:
             y = np.rint(np.clip(y + self.offset, -limit, limit) / step) * step
         return y.astype(np.float32)
 
-    def mvm(self, x: np.ndarray) -> np.ndarray:
+    def mvm(self, x: np.ndarray, pattern: np.ndarray = NO_PATTERN) -> np.ndarray:
         assert x.dtype == np.float32
         assert x.ndim == 2
         assert x.shape[1] == self.targets.shape[1]

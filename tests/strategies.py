@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from fastaimc.config import Drift, MeltQuench, ReadNoise, StateFit
 from fastaimc.config.device import state_fits, state_parameters
-from fastaimc.engine import load
-from fastaimc.parameters import F32, StepParameters
+from fastaimc.engine import NO_PATTERN, load
+from fastaimc.parameters import F32
 from fastaimc.reference.inputs import inputs as random_inputs
+from fastaimc.reference.inputs import pattern as random_pattern
 
 REFERENCE, NUMBA = load("reference"), load("numba")
 TWINS = pytest.mark.parametrize("engine", [REFERENCE, NUMBA], ids=["reference", "numba"])
@@ -99,6 +100,7 @@ class Size:
 
 # Without the compiler an example takes a thousand times longer.
 TINY = Size(tiles=2, rows=6, columns=7, batch=8)
+LINES = Size(tiles=2, rows=128, columns=150, batch=1)  # transforms, where rows are many
 WIDE = Size(tiles=3, rows=33, columns=300, batch=40)
 SIZES = pytest.mark.parametrize(
     "size", [pytest.param(TINY, id="tiny", marks=pytest.mark.nojit), pytest.param(WIDE, id="wide")]
@@ -160,11 +162,28 @@ def crossbar_calls(draw: st.DrawFn, size: Size, rows_alone: bool = False) -> Cal
         "identity": identities(generator, tiles),
     }
     if rows_alone:
-        chosen = generator.integers(0, rows, draw(st.integers(0, rows + 2)))
-        return {"rows": chosen, **state, "step": draw(steps), **adc}
+        first = draw(st.integers(0, 1000))
+        chosen = first + generator.integers(0, rows, draw(st.integers(0, rows + 2)))
+        return {"rows": chosen, "first": first, **state, "step": draw(steps), **adc}
     x = generator.uniform(-1, 1, (groups, batch, rows)).astype(np.float32)
     group = generator.integers(0, groups, tiles).astype(np.int32)
-    return {"x": x, "group": group, **state, "number": draw(numbers), **adc}
+    return {"x": x, "group": group, "pattern": NO_PATTERN, **state, "number": draw(numbers), **adc}
+
+
+@st.composite
+def lines(draw: st.DrawFn, tiles: int, rows: int) -> Call:
+    """Lines of a Hadamard matrix, with an amplitude and a sign of its own for every row."""
+    seed, step, batch = draw(seeds), draw(steps), draw(st.sampled_from([64, 100, 128]))
+    generator = np.random.default_rng(seed)
+    key = generator.integers(0, 2**32, 2, dtype=np.uint32)
+    amplitude = generator.uniform(-1, 1, rows).astype(np.float32)
+    if draw(st.booleans()):
+        amplitude[generator.integers(rows)] = 0
+    return {
+        "x": random_inputs(3, key, step, batch, rows)[None] * amplitude,
+        "group": np.zeros(tiles, np.int32),
+        "pattern": random_pattern(key, step, batch, rows),
+    }
 
 
 # --- devices ------------------------------------------------------------------------------------
@@ -283,6 +302,8 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
         drift = Drift(mean=draw(fits()), std=draw(fits()), t_ref_s=drift.t_ref_s)
         noise = ReadNoise(q=draw(fits()))
     on = draw(st.sampled_from([(drift, noise), (drift, noise), (None, noise), (drift, None)]))
+    first = draw(st.integers(0, shape[1]))
+    part = (shape[0], draw(st.integers(0, shape[1] - first)), shape[2])
     select = np.full((1, 1, 1), draw(st.integers(0, 2**devices - 1)), np.uint8)
     if draw(st.booleans()):
         select = generator.integers(0, 2**devices, shape).astype(np.uint8)
@@ -292,101 +313,7 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
         "identity": state["identity"],
         "fits": state_fits(*on),
         "parameters": state_parameters(draw(floats(5, 25)), *on),
-        "mean": np.full(shape, np.nan, np.float32),
-        "variance": np.full(shape, np.nan, np.float32),
-    }
-
-
-# --- pulses that follow from measurements ---------------------------------------------------------
-
-
-def nominal_curve(device: MeltQuench) -> tuple[np.ndarray, np.ndarray]:
-    """Nominal conductance and scatter of every code, (256,), float32, µS."""
-    s = 1 / (1 + np.exp(-(device.currents_ua() - device.centre_ua) / device.width_ua))
-    g = device.g_set_us * 10 ** (-device.decades * s)
-    slope = g * device.decades * np.log(10) * s * (1 - s) / device.width_ua
-    scatter = np.hypot(slope * device.jitter_ua, device.floor_us)
-    return g.astype(np.float32), scatter.astype(np.float32)
-
-
-@st.composite
-def step_arguments(
-    draw: st.DrawFn, generator: np.random.Generator, shape: tuple[int, int, int]
-) -> Call:
-    """What both functions that choose pulses take, from `device` on."""
-    curve, scatter = nominal_curve(draw(melt_quench()))
-    devices = draw(st.sampled_from([2, 4, 6, 8]))
-    level = generator.integers(0, TOP + 1, shape).astype(np.int16)
-    level[generator.random(shape) < 0.2] = TOP
-    level[generator.random(shape) < 0.2] = 0
-    device = any_devices(generator, shape, devices)
-    return {
-        "device": device,
-        "filled": any_filled(generator, device, devices),
-        "level": level,
-        "swing": generator.integers(-5, 6, shape).astype(np.int8),
-        "aim": generator.integers(0, 256, shape).astype(np.uint8),
-        "curve": curve,
-        "scatter": scatter,
-        "parameters": StepParameters(
-            margin=F32(draw(st.sampled_from([0.0, 0.5, 2.0]))),
-            kappa=F32(draw(st.sampled_from([0.0, 1.0, 3.0]))),
-            gain=F32(draw(floats(0.1, 2))),
-            max_step=F32(draw(floats(1, 255))),
-            steepest=F32(np.diff(-curve).max() * draw(floats(1, 2))),
-            devices=F32(devices),
-        ),
-        "fire": np.full(shape, 77, np.uint8),
-        "code": np.full(shape, 77, np.uint8),
-    }
-
-
-@st.composite
-def gradient_calls(draw: st.DrawFn, size: Size) -> Call:
-    generator = np.random.default_rng(draw(seeds))
-    tiles, rows, _ = shape = draw(shapes(size))
-    groups = draw(st.integers(1, 2))
-    batch = draw(st.integers(0, size.batch))
-    key, kind = generator.integers(0, 2**32, 2, dtype=np.uint32), draw(st.integers(0, 3))
-    x = np.zeros((groups, batch, rows), np.float32)
-    for step in range(groups if batch else 0):
-        x[step] = random_inputs(kind, key, step, batch, rows)
-    if draw(st.booleans()):
-        x[:, :, generator.integers(rows)] = 0  # a row that is never driven
-    group = generator.integers(0, groups, tiles).astype(np.int32)
-    targets = normals(generator, shape, draw(floats(0.1, 20)))
-    held = targets + normals(generator, shape, 10 ** draw(floats(-3, 1)))
-    y = x[group] @ held + normals(generator, (tiles, 1, shape[2]), draw(floats(0, 5)))
-    y += normals(generator, y.shape, draw(floats(0, 5)))
-    return {
-        "x": x,
-        "group": group,
-        "y": y.astype(np.float32),
-        "targets": targets,
-        **before(generator, held - targets),
-        **draw(step_arguments(generator, shape)),
-    }
-
-
-def before(generator: np.random.Generator, mean: np.ndarray) -> Call:
-    """Sums and numbers of what cells have shown since their last pulses."""
-    count = generator.choice(np.array([0, 1, 2, 30, 254, 255], np.uint8), mean.shape)
-    return {"total": (mean * count).astype(np.float32), "count": count}
-
-
-@st.composite
-def verify_calls(draw: st.DrawFn, size: Size) -> Call:
-    generator = np.random.default_rng(draw(seeds))
-    tiles, _, width = shape = draw(shapes(size))
-    scale = 10 ** draw(floats(-5, 1))  # of errors; the small ones meet the flat ends of the curve
-    targets = normals(generator, shape, scale * draw(floats(0, 10)))
-    dark = normals(generator, (tiles, width), scale)
-    reads = targets[None] + normals(generator, (2, *shape), scale)
-    return {
-        "reading": reads[0] + dark[:, None, :],
-        "dark": dark,
-        "targets": targets,
-        **before(generator, reads[1]),
-        "read_std": (scale * generator.uniform(0, 1, tiles)).astype(np.float32),
-        **draw(step_arguments(generator, shape)),
+        "first": first,
+        "mean": np.full(part, np.nan, np.float32),
+        "variance": np.full(part, np.nan, np.float32),
     }

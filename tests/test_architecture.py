@@ -17,6 +17,7 @@ FLOORS = {
     "errors": 0,
     "parameters": 0,
     "config": 1,
+    "memory": 1,
     "storage": 1,
     "progress": 1,
     "cost": 2,
@@ -50,7 +51,7 @@ FLOORS = {
 }
 # The twins share the flat numbers that an engine takes, and nothing else.
 TWINS_MAY_IMPORT = {"parameters"}
-ONLY_IN_KERNELS = {"jit", "matmul", "vector"}  # NumPy multiplies by itself
+ONLY_IN_KERNELS = {"jit", "hadamard", "matmul", "vector"}  # NumPy multiplies by itself
 ONLY_IN_REFERENCE: set[str] = set()
 # What must start fast.
 WITHOUT_NUMBA_AND_SCIPY = ("errors", "parameters", "config", "cli", "__init__")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import NUMBA, REFERENCE, SIZES, TINY, TWINS, Call, Size
 
-from fastaimc.engine import Engine
+from fastaimc.engine import NO_PATTERN, Engine
+from fastaimc.kernels import hadamard
 from fastaimc.parameters import F32
 
 
@@ -100,6 +101,7 @@ def test_noise_is_its_own_for_every_output(engine: Engine) -> None:
         engine.mvm(
             np.ones((1, 4, 1), np.float32),
             np.zeros(tiles, np.int32),
+            NO_PATTERN,
             0 * ones,
             ones,
             identity,
@@ -112,6 +114,20 @@ def test_noise_is_its_own_for_every_output(engine: Engine) -> None:
     ]
     values = np.stack(drawn).ravel()
     assert len(np.unique(values)) == values.size
+
+
+@given(data=st.data())
+def test_mvm_of_hadamard_inputs(data: st.DataObject) -> None:
+    """By additions, where it is worth it; what the inputs are alone decides the result."""
+    call = data.draw(strategies.crossbar_calls(strategies.LINES))
+    call |= data.draw(strategies.lines(*call["mean"].shape[:2]))
+    call |= {"half_codes": F32(0)}
+    hold_mvm(call)
+    plain = strategies.run(NUMBA, "mvm", {**call, "pattern": NO_PATTERN}).out
+    by_additions = strategies.run(NUMBA, "mvm", call).out
+    _, batch, rows = call["x"].shape
+    alike = bool((plain == by_additions).all())
+    assert alike != hadamard.worth_it(call["pattern"], batch, rows) or rows < 3
 
 
 # --- read_rows ------------------------------------------------------------------------------------
@@ -128,7 +144,8 @@ def hold_rows(call: Call) -> None:
     for t in range(tiles):
         for index, row in enumerate(rows):
             mean, variance = (
-                call[k][t, row].astype(np.float64)[None] for k in ("mean", "variance")
+                call[k][t, row - call["first"]].astype(np.float64)[None]
+                for k in ("mean", "variance")
             )
             error[t, index], size[t, index] = tolerances.current(one, mean, variance)
     certain = hold_adc(call, "read_rows", found.out, error, size)
@@ -147,10 +164,10 @@ def test_read_rows(size: Size, data: st.DataObject) -> None:
 @pytest.mark.nojit
 @given(call=strategies.crossbar_calls(TINY, rows_alone=True))
 def test_a_row_reads_the_same_whatever_else_is_read(call: Call) -> None:
-    all_rows = np.arange(call["mean"].shape[1])
+    all_rows = call["first"] + np.arange(call["mean"].shape[1])
     whole = strategies.run(NUMBA, "read_rows", {**call, "rows": all_rows}).out
     chosen = strategies.run(NUMBA, "read_rows", call).out
-    np.testing.assert_array_equal(chosen, whole[:, call["rows"]])
+    np.testing.assert_array_equal(chosen, whole[:, call["rows"] - call["first"]])
 
 
 # --- arguments ------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ pulsed by one twin alone; all others must agree.  The new amplitude rises with t
 error: it must lie between what the reference makes of the ends of the error's interval.
 """
 
+import controllers
 import numpy as np
 import pytest
 import strategies
@@ -29,8 +30,11 @@ def rule(call: Call, error: np.ndarray, scale: float, shift: np.ndarray) -> dict
     at_an_end = (call["level"] == TOP) | ((call["level"] == 0) & ~up)
     alone = {
         "reading": error,
+        "first": 0,
         "dark": np.zeros((shape[0], shape[2])),
         "targets": np.zeros(shape),
+        "gain": 1.0,
+        "ahead": np.zeros(256),
         "total": np.zeros(shape),
         "count": np.zeros(shape, np.uint8),
         "read_std": np.zeros(shape[0]),
@@ -102,8 +106,8 @@ def hold_pulses(
         np.testing.assert_array_equal(written["fire"][fired], written["device"][fired])
         for key in strategies.CELLS:
             np.testing.assert_array_equal(written[key][~fired], call[key][~fired])
-        level = written["level"].astype(np.int64)
-        np.testing.assert_array_equal(written["code"], (level + LEVELS // 2) // LEVELS)
+        code = (written["level"].astype(np.int64) + LEVELS // 2) // LEVELS
+        np.testing.assert_array_equal(written["code"], np.where(fired, code, call["code"]))
         hold_choice(call, written, error, d_error)
     return certain | (call["device"] == NONE)
 
@@ -126,7 +130,7 @@ def hold_gradient(call: Call) -> None:
         return
     arguments = [
         [array.astype(np.float64) for array in (call["x"][group], y, target)]
-        for group, y, target in zip(call["group"], call["y"], call["targets"], strict=True)
+        for group, y, target in zip(call["group"], call["y"], controllers.shown(call), strict=True)
     ]
     value, standard, _ = (
         np.stack(part) for part in zip(*(estimate(*a) for a in arguments), strict=True)
@@ -167,11 +171,17 @@ def hold_memory(results: tuple[Result, Result], after: np.ndarray) -> None:
 @SIZES
 @given(data=st.data())
 def test_gradient_pulses(size: Size, data: st.DataObject) -> None:
-    hold_gradient(data.draw(strategies.gradient_calls(size)))
+    hold_gradient(data.draw(controllers.gradient_calls(size)))
 
 
-@given(call=strategies.gradient_calls(Size(tiles=2, rows=40, columns=520, batch=64)))
+@given(call=controllers.gradient_calls(Size(tiles=2, rows=40, columns=520, batch=64)))
 def test_gradient_pulses_of_several_blocks(call: Call) -> None:
+    hold_gradient(call)
+
+
+@given(call=controllers.gradient_calls(strategies.LINES, in_lines=True))
+def test_gradient_pulses_of_hadamard_inputs(call: Call) -> None:
+    """By additions, where it is worth it."""
     hold_gradient(call)
 
 
@@ -181,17 +191,19 @@ def test_gradient_pulses_of_several_blocks(call: Call) -> None:
 @SIZES
 @given(data=st.data())
 def test_verify_pulses(size: Size, data: st.DataObject) -> None:
-    call = data.draw(strategies.verify_calls(size))
+    call = data.draw(controllers.verify_calls(size))
     found, expected = strategies.twins("verify_pulses", call)
-    assert found.out.shape == (len(call["targets"]), 3)
+    assert found.out.shape == (len(call["targets"]), 4)
     assert found.out.dtype == np.float64
+    call, found, expected = controllers.rows_read(call, found, expected)
     value = call["reading"].astype(np.float64) - call["dark"][:, None, :]
     n, total = call["count"].astype(np.float64), call["total"].astype(np.float64)
     after = np.minimum(n + 1, 255)
     new = total * np.where(n == 255, 254 / 255, 1) + value
-    error = new / after - call["targets"]
+    wanted = controllers.shown(call).astype(np.float64)
+    error = new / after - wanted
     standard = call["read_std"][:, None, None] / np.sqrt(after)
-    d_deviation, d_total, d_error = tolerances.verified(value, total, n, call["targets"])
+    d_deviation, d_total, d_error = tolerances.verified(value, total, n, wanted)
     same = hold_pulses(
         call, (found, expected), error, standard, d_error, 2 * tolerances.EPS * standard
     )
@@ -209,6 +221,10 @@ def test_verify_pulses(size: Size, data: st.DataObject) -> None:
         column = 2 * index
         difference = np.abs(found.out[:, column] - expected.out[:, column])
         assert (difference <= tolerances.SECOND_ORDER * bound.sum(axis=(1, 2))).all()
+    np.testing.assert_allclose(
+        found.out[:, 3], np.square(wanted).sum(axis=(1, 2)), rtol=tolerances.sums(1)
+    )
+    np.testing.assert_allclose(found.out[:, 3], expected.out[:, 3], rtol=tolerances.sums(1))
 
 
 @pytest.mark.nojit
@@ -219,7 +235,7 @@ def test_a_full_count_forgets_the_oldest(engine: Engine) -> None:
     result = strategies.run(engine, "verify_pulses", call)
     assert result.written["count"].item() == 255
     assert result.written["total"].item() == pytest.approx(510, rel=4 * tolerances.EPS)
-    assert result.out[0].tolist() == pytest.approx([255**2 * 255 / 256, 1, 0])
+    assert result.out[0].tolist() == pytest.approx([255**2 * 255 / 256, 1, 0, 4])
 
 
 # --- the rule, case by case -----------------------------------------------------------------------
@@ -248,8 +264,11 @@ def one_cell(
 
     return {
         "reading": cell(reading, np.float32),
+        "first": 0,
         "dark": np.zeros((1, 1), np.float32),
         "targets": cell(target, np.float32),
+        "gain": F32(1),
+        "ahead": np.zeros(256, np.float32),
         "total": cell(total, np.float32),
         "count": cell(count, np.uint8),
         "read_std": np.zeros(1, np.float32),
@@ -368,7 +387,7 @@ def test_the_threshold(engine: Engine, margin: float, kappa: float, fires: bool)
 # --- arguments ------------------------------------------------------------------------------------
 
 
-@given(gradient=strategies.gradient_calls(TINY), verify=strategies.verify_calls(TINY))
+@given(gradient=controllers.gradient_calls(TINY), verify=controllers.verify_calls(TINY))
 def test_read_only_arguments(gradient: Call, verify: Call) -> None:
     strategies.accepts_read_only("gradient_pulses", gradient)
     strategies.accepts_read_only("verify_pulses", verify)

@@ -119,7 +119,7 @@ def drift_bounds(call: Call) -> tuple[np.ndarray, np.ndarray]:
     fits = [FitParameters(*(float(value) for value in row)) for row in call["fits"]]
     z = reference.cell_normals(call["identity"], g.shape, 0, philox.DRIFT)
     now = call["clock_s"].astype(np.float32)[:, None, None]
-    total, mean, variance = (np.zeros(call["mean"].shape) for _ in range(3))
+    total, mean, variance = (np.zeros(call["last_s"].shape) for _ in range(3))
     devices = g.shape[1]
     for index in range(devices):
         since = np.where(call["last_device"] == index, call["last_s"], F32(0))
@@ -134,10 +134,11 @@ def drift_bounds(call: Call) -> tuple[np.ndarray, np.ndarray]:
         square = noise**2 * tolerances.sums(devices + 3)
         variance += chosen * float(p.noise_band) * ((2 * noise + d_noise) * d_noise + square)
     rounding = (tolerances.sums(devices) + tolerances.EPS) * total
+    rows = slice(call["first"], call["first"] + call["mean"].shape[1])
     tiny = tolerances.SMALLEST * devices  # squares of what is nearly nothing
     return (
-        tolerances.SECOND_ORDER * (mean + rounding) + tiny,
-        tolerances.SECOND_ORDER * variance + tiny,
+        (tolerances.SECOND_ORDER * (mean + rounding) + tiny)[:, rows],
+        (tolerances.SECOND_ORDER * variance + tiny)[:, rows],
     )
 
 
@@ -171,6 +172,7 @@ def test_selection_and_signs(engine: Engine, devices: int) -> None:
             np.zeros((1, 3), np.uint32),
             state_fits(None, None),
             state_parameters(10, None, None),
+            0,
             mean,
             variance,
         )
@@ -197,6 +199,7 @@ def test_only_the_last_device_is_young(engine: Engine) -> None:
             np.zeros((1, 3), np.uint32),
             state_fits(drift, ReadNoise()),
             state_parameters(10.35, drift, ReadNoise()),
+            0,
             mean,
             variance,
         )

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import seeds
 
+from fastaimc.engine import NO_PATTERN
 from fastaimc.kernels import crossbar, matmul, vector
 from fastaimc.parameters import F32
 
@@ -89,7 +90,19 @@ def test_no_bit_depends_on_how_the_work_is_shared(batch: int) -> None:
     full_scale = np.ones(2, np.float32)
     group = np.zeros(2, np.int32)
     found = [
-        crossbar._mvm(n, x, group, mean, variance**2, identity, 5, columns, full_scale, F32(0))
+        crossbar._mvm(
+            n,
+            x,
+            group,
+            NO_PATTERN,
+            mean,
+            variance**2,
+            identity,
+            5,
+            columns,
+            full_scale,
+            F32(0),
+        )
         for n in (1, 2, 3, 7, 64)
     ]
     for other in found[1:]:

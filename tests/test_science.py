@@ -1,7 +1,6 @@
 """What the engines compute against closed forms of physics.md, as z-scores and bounds.
 
-A statistic of n independent numbers is held to `SIGMAS` of its own standard errors; keys are
-fixed, so a test that passes once passes always.
+A statistic of n numbers is held to `SIGMAS` of its standard errors; keys are fixed.
 """
 
 import numpy as np
@@ -13,7 +12,7 @@ from strategies import NONE, TWINS
 from fastaimc.config import Drift, MeltQuench, ReadNoise
 from fastaimc.config.circuit import half_codes
 from fastaimc.config.device import state_fits, state_parameters
-from fastaimc.engine import INPUT_KINDS, Engine
+from fastaimc.engine import INPUT_KINDS, NO_PATTERN, Engine
 from fastaimc.parameters import F32, FitParameters, StepParameters
 from fastaimc.reference import pcm, philox
 
@@ -49,6 +48,7 @@ def multiply(
     return engine.mvm(
         x[None].astype(np.float32),
         np.zeros(1, np.int32),
+        NO_PATTERN,
         mean[None].astype(np.float32),
         np.zeros((1, *mean.shape), np.float32) if variance is None else variance[None],
         IDENTITY,
@@ -255,6 +255,7 @@ def conduct(
         IDENTITY,
         state_fits(Drift(), ReadNoise()),
         state_parameters(SCALE_US, Drift(), ReadNoise()),
+        0,
         mean,
         variance,
     )
@@ -328,17 +329,16 @@ def test_read_noise_is_the_published_one(engine: Engine, x: float) -> None:
 def estimates(
     engine: Engine, x: np.ndarray, y: np.ndarray, targets: np.ndarray, kappa: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The error of each cell as an engine estimates it, and which cells lie beyond kappa standard
-    errors: read from the amplitudes along a line of 2**-6 µS a code, 2**-12 µS a level."""
+    """Each cell's error as an engine estimates it, and which are beyond kappa standard errors:
+    from the amplitudes along a line of 2**-6 µS a code, 2**-12 µS a level."""
     shape = (1, *targets.shape)
     level = np.full(shape, 128 * 64, np.int16)
     fire, code = np.empty((2, *shape), np.uint8)
     engine.gradient_pulses(
-        x[None],
-        np.zeros(1, np.int32),
+        *(x[None], np.zeros(1, np.int32), NO_PATTERN),
         y[None].astype(np.float32),
         targets[None].astype(np.float32),
-        np.zeros(shape, np.float32),
+        *(F32(1), np.zeros(256, np.float32), np.zeros(shape, np.float32)),
         *np.zeros((2, *shape), np.uint8),
         np.full(shape, NONE, np.uint8),
         level,

@@ -3,8 +3,9 @@
 from fastaimc.kernels.converters import columns, quantise
 from fastaimc.kernels.crossbar import mvm, read_rows
 from fastaimc.kernels.gradient import gradient_pulses
-from fastaimc.kernels.inputs import inputs
+from fastaimc.kernels.inputs import inputs, pattern
 from fastaimc.kernels.jit import threading_info, threads
+from fastaimc.kernels.measure import measure
 from fastaimc.kernels.pcm import drift
 from fastaimc.kernels.pulses import pulse, write
 from fastaimc.kernels.verify import verify_pulses
@@ -14,7 +15,9 @@ __all__ = [
     "drift",
     "gradient_pulses",
     "inputs",
+    "measure",
     "mvm",
+    "pattern",
     "pulse",
     "quantise",
     "read_rows",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastaimc.kernels.elementary import power_of_two
 from fastaimc.kernels.jit import inlined, serial
-from fastaimc.parameters import StepParameters
+from fastaimc.parameters import Cells, Rule, StepParameters
 
 LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
 LEVEL_BITS = 6
@@ -17,6 +18,7 @@ _ZERO = np.float32(0.0)
 _HALF = np.float32(0.5)
 _LEVELS = np.float32(LEVELS)
 _TOP = np.float32(TOP)
+_LAST = np.float32(255.0)
 _TINY = np.float32(1e-6)  # µS per code: where the nominal curve is flat
 _FULL = np.uint8(255)
 _KEEP = np.float32(254.0 / 255.0)
@@ -25,60 +27,62 @@ _ONE = np.float32(1.0)
 
 @inlined
 def code_at(curve: np.ndarray, g: np.float32) -> np.float32:
-    """The code, with its fraction, at which a falling curve has the value g; clipped."""
-    if g >= curve[0]:
-        return _ZERO
-    low = 0
-    high = curve.shape[0] - 1
-    if g <= curve[high]:
-        return np.float32(high)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if curve[middle] >= g:
-            low = middle
-        else:
-            high = middle
-    return np.float32(low) + (curve[low] - g) / (curve[low] - curve[high])
+    """The code, with its fraction, at which a falling curve of 256 has the value g; clipped.
+
+    `low` becomes the last code whose value is not below g, by arithmetic: a processor would guess
+    half of the branches of a search wrong.
+    """
+    low = np.int32(0)
+    for shift in (7, 6, 5, 4, 3, 2, 1, 0):
+        middle = np.int32(low + np.int32(1 << shift))
+        low = np.int32(low + np.int32(np.int32(curve[middle] >= g) << np.int32(shift)))
+    inside = np.int32(min(low, np.int32(254)))
+    here, following = curve[inside], curve[inside + 1]
+    code = np.float32(inside) + (here - g) / (here - following)
+    code = code if g < curve[0] else _ZERO
+    return code if g > curve[255] else _LAST
+
+
+@serial
+def slopes(curve: np.ndarray) -> np.ndarray:
+    """|dG/dcode| of the nominal curve at every code."""
+    out = np.empty(curve.shape[0], np.float32)
+    last = curve.shape[0] - 1
+    for code in range(curve.shape[0]):
+        low, high = max(code - 1, 0), min(code + 1, last)
+        out[code] = max((curve[low] - curve[high]) / np.float32(high - low), _TINY)
+    return out
 
 
 @inlined
-def _slope(curve: np.ndarray, code: int) -> np.float32:
-    """|dG/dcode| of the nominal curve."""
-    low = max(code - 1, 0)
-    high = min(code + 1, curve.shape[0] - 1)
-    return max((curve[low] - curve[high]) / np.float32(high - low), _TINY)
-
-
-@inlined
-def _swing(swing: np.int8, up: bool) -> np.int8:
+def _swing(swing: np.int32, up: bool) -> np.int32:
     """The new sense and halvings: turning back halves the step, going on doubles it again."""
-    flips = abs(int(swing)) - 1
-    if (swing > 0) if up else (swing < 0):
-        flips = max(flips - 1, 0)
-    else:
-        flips = min(flips + 1, MOST_FLIPS)
-    return np.int8(1 + flips if up else -1 - flips)
+    flips = np.int32(abs(swing) - np.int32(1))
+    same = (swing > 0) if up else (swing < 0)
+    on = np.int32(max(flips - np.int32(1), np.int32(0)))
+    back = np.int32(min(flips + np.int32(1), np.int32(MOST_FLIPS)))
+    flips = on if same else back
+    return np.int32(np.int32(1) + flips if up else np.int32(-1) - flips)
 
 
 @inlined
 def _move(
     too_high: np.float32,
-    level: np.int16,
-    swing: np.int8,
-    aim: np.uint8,
-    curve: np.ndarray,
+    level: np.int32,
+    swing: np.int32,
+    aim: np.int32,
+    present: np.float32,
+    slope: np.float32,
     p: StepParameters,
-) -> np.int16:
-    """The new amplitude, in levels: more current lowers a device."""
-    if level == TOP and too_high < _ZERO:
-        return np.int16(np.int16(aim) * LEVELS)
-    size = abs(np.float32(aim) - code_at(curve, curve[aim] + too_high))
-    size = min(size, abs(too_high) / _slope(curve, int(aim)))
+) -> np.int32:
+    """The new amplitude, in levels: more current lowers a device, which is at code `present`."""
+    size = min(abs(np.float32(aim) - present), abs(too_high) / slope)
     step = min(p.gain * max(size, abs(too_high) / p.steepest), p.max_step) * _LEVELS
-    for _ in range(abs(swing) - 1):
-        step *= _HALF
+    step = step * power_of_two(np.int32(np.int32(1) - np.int32(abs(swing))))
     step = step if too_high > _ZERO else -step
-    return np.int16(np.rint(min(max(np.float32(level) + step, _ZERO), _TOP)))
+    moved = np.int32(np.rint(min(max(np.float32(level) + step, _ZERO), _TOP)))
+    shot = np.int32(aim * np.int32(LEVELS))
+    return shot if level == TOP and too_high < _ZERO else moved
 
 
 @inlined
@@ -99,45 +103,24 @@ def _heir(
 
 
 @inlined
-def _pulse_cell(
-    error: np.float32,
-    device: np.ndarray,
-    filled: np.ndarray,
-    level: np.ndarray,
-    swing: np.ndarray,
-    aim: np.ndarray,
-    column: int,
-    curve: np.ndarray,
-    p: StepParameters,
-) -> None:
-    """Change what is known of a cell that gets a pulse."""
-    too_high = error if np.float32(device[column]) < p.devices * _HALF else -error
-    heir = _heir(too_high, device[column], filled[column], level[column], int(p.devices))
-    if heir != NONE:
-        wanted = -too_high if too_high < _ZERO else curve[0] - too_high
-        aim[column] = np.uint8(np.rint(code_at(curve, wanted)))
-        filled[column] = np.uint8(
-            filled[column] | (1 << int(device[column]))
-            if too_high < _ZERO
-            else filled[column] & (255 - (1 << int(heir)))
-        )
-        device[column] = heir
-        swing[column] = np.int8(0)
-        level[column] = np.int16(np.int16(aim[column]) * LEVELS)
-    else:
-        swing[column] = _swing(swing[column], bool(too_high > _ZERO))
-        level[column] = _move(too_high, level[column], swing[column], aim[column], curve, p)
+def wanted(target: np.float32, aim: np.uint8, gain: np.float32, ahead: np.ndarray) -> np.float32:
+    """What a cell is to show now, so that drift brings it to its target."""
+    extra = ahead[aim]
+    extra = extra if target > _ZERO else -extra
+    extra = extra if target != _ZERO else _ZERO
+    return target * gain + extra
 
 
 @serial
-def average_row(
-    value: np.ndarray, standard_error: np.ndarray, total: np.ndarray, count: np.ndarray
-) -> None:
+def average_row(value: np.ndarray, standard_error: np.ndarray, at: int, cells: Cells) -> None:
     """Add a row's values to what its cells have shown since their last pulses.
 
-    Turns `value` into their means, and `standard_error` into that of the means; vectorises.
+    The row's cells begin at `at`.  Turns `value` into their means, and `standard_error` into that
+    of the means; vectorises.
     """
-    for column in range(value.shape[0]):
+    width = value.shape[0]
+    total, count = cells.total[at : at + width], cells.number[at : at + width]
+    for column in range(width):
         full = count[column] == _FULL
         before = total[column]
         before = before * _KEEP if full else before
@@ -150,10 +133,8 @@ def average_row(
         standard_error[column] = standard_error[column] / np.sqrt(n)
 
 
-@serial
-def choose_row(
-    error: np.ndarray,
-    standard_error: np.ndarray,
+@inlined
+def cells_of(
     total: np.ndarray,
     count: np.ndarray,
     device: np.ndarray,
@@ -161,27 +142,109 @@ def choose_row(
     level: np.ndarray,
     swing: np.ndarray,
     aim: np.ndarray,
-    curve: np.ndarray,
-    scatter: np.ndarray,
-    p: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
-) -> None:
-    """Choose the pulses of a row's cells, whose memory they end.
+    tile: int,
+) -> Cells:
+    """One tile's cells."""
+    return Cells(
+        total[tile].reshape(-1),
+        count[tile].reshape(-1),
+        device[tile].reshape(-1),
+        filled[tile].reshape(-1),
+        level[tile].reshape(-1),
+        swing[tile].reshape(-1),
+        aim[tile].reshape(-1),
+        fire[tile].reshape(-1),
+        code[tile].reshape(-1),
+    )
 
-    Whether there is a pulse vectorises; which one is worked out for the few that get one.
+
+@serial
+def mark_row(
+    error: np.ndarray, standard_error: np.ndarray, at: int, cells: Cells, rule: Rule
+) -> None:
+    """Write the device of each cell whose error is beyond its threshold, and NONE.
+
+    The row's cells begin at `at`.
     """
-    margin, kappa = p.margin, p.kappa
-    for column in range(error.shape[0]):
+    margin, kappa, scatter = rule.step.margin, rule.step.kappa, rule.scatter
+    width = error.shape[0]
+    device, aim = cells.device[at : at + width], cells.aim[at : at + width]
+    fire = cells.fire[at : at + width]
+    for column in range(width):
         likely = margin * scatter[aim[column]]
         uncertain = kappa * standard_error[column]
         threshold = likely if likely > uncertain else uncertain
         fire[column] = device[column] if abs(error[column]) > threshold else NONE
-    for column in range(error.shape[0]):
-        if fire[column] != NONE:
-            _pulse_cell(error[column], device, filled, level, swing, aim, column, curve, p)
-            fire[column] = device[column]
-            total[column] = _ZERO
-            count[column] = np.uint8(0)
-    for column in range(error.shape[0]):
-        code[column] = np.uint8((level[column] + LEVELS // 2) >> LEVEL_BITS)
+
+
+@serial
+def list_row(
+    error: np.ndarray, at: int, cells: Cells, chosen: np.ndarray, errors: np.ndarray, count: int
+) -> int:
+    """Append a row's marked cells and their errors; return how many there are now."""
+    fire = cells.fire[at : at + error.shape[0]]
+    for column in range(fire.shape[0]):
+        chosen[count] = at + column
+        errors[count] = error[column]
+        count += 1 if fire[column] != NONE else 0
+    return count
+
+
+@inlined
+def _hand_over(
+    heir: np.uint8, too_high: np.float32, cell: int, cells: Cells, curve: np.ndarray
+) -> None:
+    """Make another device of a cell the analog one."""
+    wanted = -too_high if too_high < _ZERO else curve[0] - too_high
+    cells.aim[cell] = np.uint8(np.rint(code_at(curve, wanted)))
+    before = int(cells.filled[cell])
+    cells.filled[cell] = np.uint8(
+        before | (1 << int(cells.device[cell]))
+        if too_high < _ZERO
+        else before & (255 - (1 << int(heir)))
+    )
+    cells.device[cell] = heir
+    cells.swing[cell] = np.int8(0)
+    cells.level[cell] = np.int16(np.int16(cells.aim[cell]) * LEVELS)
+
+
+@serial
+def move_cells(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule) -> None:
+    """Change what is known of the chosen cells, which get a pulse, and end their memory.
+
+    Once gathered, the new amplitudes vectorise.
+    """
+    count = chosen.shape[0]
+    held = np.empty((3, count), np.int32)
+    places = np.empty((2, count), np.float32)
+    levels, swings, aims, present, steep = held[0], held[1], held[2], places[0], places[1]
+    curve, slope, p = rule.curve, rule.slope, rule.step
+    devices = int(p.devices)
+    for i in range(count):
+        c = chosen[i]
+        device, level = cells.device[c], cells.level[c]
+        error = errors[i] if 2 * int(device) < devices else -errors[i]
+        errors[i] = error
+        levels[i], swings[i], aims[i] = level, cells.swing[c], cells.aim[c]
+        present[i] = code_at(curve, curve[cells.aim[c]] + error)
+        steep[i] = slope[cells.aim[c]]
+        if level == 0 or level == TOP:
+            heir = _heir(error, device, cells.filled[c], level, devices)
+            if heir != NONE:
+                _hand_over(heir, error, c, cells, curve)
+                aims[i] = -1
+    for i in range(count):
+        swings[i] = _swing(swings[i], bool(errors[i] > _ZERO))
+    for i in range(count):
+        levels[i] = _move(errors[i], levels[i], swings[i], aims[i], present[i], steep[i], p)
+    for i in range(count):
+        c = chosen[i]
+        if aims[i] >= 0:
+            cells.level[c] = np.int16(levels[i])
+            cells.swing[c] = np.int8(swings[i])
+        cells.fire[c] = cells.device[c]
+        cells.code[c] = np.uint8((cells.level[c] + LEVELS // 2) >> LEVEL_BITS)
+        cells.total[c] = _ZERO
+        cells.number[c] = np.uint8(0)

@@ -9,6 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels.converters import convert
+from fastaimc.kernels.hadamard import (
+    STRIDE,
+    factors,
+    multiply_pattern,
+    sum_of_squares,
+    worth_it,
+)
 from fastaimc.kernels.jit import parallel, prange, serial, workers
 from fastaimc.kernels.matmul import FEW, PANEL, multiply, multiply_vector
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
@@ -23,7 +30,7 @@ _MASK_32 = np.uint64(0xFFFFFFFF)
 
 
 @serial
-def _squares(x: np.ndarray, out: np.ndarray) -> None:
+def squares_of(x: np.ndarray, out: np.ndarray) -> None:
     """x * x: written inside `mvm`, Numba warns that the expression is not parallel."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -82,6 +89,36 @@ def _report(
 
 
 @serial
+def report_panel(
+    y: np.ndarray,
+    variance: np.ndarray,
+    low: int,
+    length: int,
+    number: np.uint64,
+    identity: np.ndarray,
+    columns: np.ndarray,
+    full_scale: np.float32,
+    half_codes: np.float32,
+    words: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Report all vectors' outputs of columns from `low` on; a lone row of variances is all's."""
+    used = words[: (length + 3) // 4 * 4]
+    for b in range(y.shape[0]):
+        _random_words(0, low, number + np.uint64(b), MVM_NOISE, identity, used)
+        _report(
+            y[b],
+            variance[b % variance.shape[0]],
+            used,
+            columns,
+            low,
+            full_scale,
+            half_codes,
+            out[b, low : low + length],
+        )
+
+
+@serial
 def _stretch(width: int, tiles: int, shares: int) -> int:
     """Columns of a stretch: long, for whole rows are read, but enough for all threads."""
     length = (tiles * width + shares - 1) // shares
@@ -95,6 +132,7 @@ def _mvm_share(
     x: np.ndarray,
     squares: np.ndarray,
     group: np.ndarray,
+    pattern: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
     identity: np.ndarray,
@@ -107,36 +145,44 @@ def _mvm_share(
     """One thread's part of all panels or stretches; no bit depends on how they are shared."""
     tiles, batch, width = out.shape
     few = batch <= FEW
+    fast = worth_it(pattern, batch, mean.shape[1])
     stretch = _stretch(width, tiles, shares) if few else PANEL
     parts = (width + stretch - 1) // stretch
-    scratch = np.empty((2, batch, stretch), np.float32)
+    y = np.empty((batch, stretch), np.float32)
+    v = np.empty((1 if fast else batch, stretch), np.float32)
     words = np.empty(stretch, np.uint32)
+    factor = np.empty(mean.shape[1], np.float32)
+    z = np.empty((pattern[0] if fast else 1, STRIDE), np.float32)
+    if fast:
+        factors(pattern, x[0, 0], factor)
     for index in range(tiles * parts * share // shares, tiles * parts * (share + 1) // shares):
         t = index // parts
         g = group[t]
         low = index % parts * stretch
         length = min(stretch, width - low)
-        y, v = scratch[0], scratch[1]
-        if few:
+        if fast:
+            multiply_pattern(pattern, factor, mean[t], low, z, y)
+            sum_of_squares(factor, variance[t], low, v[0, :length])
+        elif few:
             for b in range(batch):
                 multiply_vector(x[g, b], mean[t], low, y[b, :length])
                 multiply_vector(squares[g, b], variance[t], low, v[b, :length])
         else:
             multiply(x[g], mean[t], low, y)
             multiply(squares[g], variance[t], low, v)
-        used = words[: (length + 3) // 4 * 4]
-        for b in range(batch):
-            _random_words(0, low, number + np.uint64(b), MVM_NOISE, identity[t], used)
-            _report(
-                y[b],
-                v[b],
-                used,
-                columns[t],
-                low,
-                full_scale[t],
-                half_codes,
-                out[t, b, low : low + length],
-            )
+        report_panel(
+            y,
+            v,
+            low,
+            length,
+            number,
+            identity[t],
+            columns[t],
+            full_scale[t],
+            half_codes,
+            words,
+            out[t],
+        )
 
 
 @parallel
@@ -144,6 +190,7 @@ def _mvm(
     shares: int,
     x: np.ndarray,
     group: np.ndarray,
+    pattern: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
     identity: np.ndarray,
@@ -154,8 +201,9 @@ def _mvm(
 ) -> np.ndarray:
     out = np.empty((mean.shape[0], x.shape[1], mean.shape[2]), np.float32)
     squares = np.empty(x.shape, np.float32)
-    for g in range(x.shape[0]):
-        _squares(x[g], squares[g])
+    if not worth_it(pattern, x.shape[1], x.shape[2]):
+        for g in range(x.shape[0]):
+            squares_of(x[g], squares[g])
     for share in prange(shares):
         _mvm_share(
             share,
@@ -163,6 +211,7 @@ def _mvm(
             x,
             squares,
             group,
+            pattern,
             mean,
             variance,
             identity,
@@ -178,6 +227,7 @@ def _mvm(
 def mvm(
     x: np.ndarray,
     group: np.ndarray,
+    pattern: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
     identity: np.ndarray,
@@ -191,6 +241,7 @@ def mvm(
         workers(),
         x,
         group,
+        pattern,
         mean,
         variance,
         identity,
@@ -221,6 +272,7 @@ def _read_row(
 @parallel
 def read_rows(
     rows: np.ndarray,
+    first: int,
     mean: np.ndarray,
     variance: np.ndarray,
     identity: np.ndarray,
@@ -237,8 +289,8 @@ def read_rows(
         t = index // count
         row = int(rows[index % count])
         _read_row(
-            mean[t, row],
-            variance[t, row],
+            mean[t, row - first],
+            variance[t, row - first],
             row,
             step,
             identity[t],

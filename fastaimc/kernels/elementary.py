@@ -51,7 +51,7 @@ _LOG_8 = np.float32(7.0376836292e-2)
 
 
 @inlined
-def _power_of_two(n: np.int32) -> np.float32:
+def power_of_two(n: np.int32) -> np.float32:
     """2^n for a normal result."""
     return np.int32((n + 127) << 23).view(np.float32)
 
@@ -82,7 +82,7 @@ def exp(x: np.float32) -> np.float32:
     # In two steps, as 2^128 and 2^-150 are no normal numbers.
     n = np.int32(whole)
     half = np.int32(n >> 1)
-    y = y * _power_of_two(half) * _power_of_two(np.int32(n - half))
+    y = y * power_of_two(half) * power_of_two(np.int32(n - half))
     return y if x == x else x
 
 

@@ -8,42 +8,65 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.controller import NONE, average_row, choose_row
+from fastaimc.kernels.controller import (
+    NONE,
+    average_row,
+    cells_of,
+    list_row,
+    mark_row,
+    move_cells,
+    slopes,
+    wanted,
+)
+from fastaimc.kernels.hadamard import (
+    STRIDE,
+    factors,
+    gather_lines,
+    pick_lines,
+    place_of,
+    transform,
+    worth_it,
+)
 from fastaimc.kernels.jit import parallel, prange, serial, workers
 from fastaimc.kernels.matmul import PANEL, multiply, multiply_rows
 from fastaimc.kernels.pcm import totals
-from fastaimc.kernels.vector import TILE_ROWS
-from fastaimc.parameters import StepParameters
+from fastaimc.kernels.vector import TILE_ROWS, prefetch
+from fastaimc.parameters import Cells, Rule, StepParameters
+
+AHEAD = 8  # rows of which the cache lines are asked for beforehand
+ROWS_LISTED = 16  # rows of a panel whose pulses are worked out together
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
 @serial
-def _residual(
-    x: np.ndarray, y: np.ndarray, target: np.ndarray, low: int, e: np.ndarray, sums: np.ndarray
-) -> np.ndarray:
-    """Write E = y - x @ target of a panel, less its columns' means; return the columns' rms."""
-    batch = x.shape[0]
-    width = min(PANEL, target.shape[1] - low)
-    multiply(x, target, low, e)
+def _residual(y: np.ndarray, low: int, e: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Turn the wanted outputs of a panel into E = y - wanted, less its columns' means.
+
+    Returns the columns' rms; adds E² and wanted² to `sums`.
+    """
+    batch = e.shape[0]
+    width = min(PANEL, y.shape[1] - low)
     mean = np.zeros(PANEL, np.float32)
     square = np.zeros(PANEL, np.float32)
     wanted_square = np.zeros(PANEL, np.float32)
     error_square = np.zeros(PANEL, np.float32)
     inverse = _ONE / np.float32(batch)
     for b in range(batch):
+        seen, error = y[b, low : low + width], e[b]
         for column in range(width):
-            wanted = e[b, column]
-            error = y[b, low + column] - wanted
-            e[b, column] = error
+            wanted = error[column]
+            difference = seen[column] - wanted
+            error[column] = difference
             wanted_square[column] += wanted * wanted
-            error_square[column] += error * error
-            mean[column] += error * inverse
+            error_square[column] += difference * difference
+            mean[column] += difference * inverse
     for b in range(batch):
+        error = e[b]
         for column in range(PANEL):
-            e[b, column] -= mean[column]
-            square[column] += e[b, column] * e[b, column] * inverse
+            error[column] -= mean[column]
+            square[column] += error[column] * error[column] * inverse
     for column in range(PANEL):
         square[column] = np.sqrt(square[column])
         sums[0] += np.float64(error_square[column])
@@ -52,60 +75,95 @@ def _residual(
 
 
 @serial
-def _gradient_panel(
-    x: np.ndarray,
-    inverse_power: np.ndarray,
-    y: np.ndarray,
+def _look_ahead(cells: Cells, at: int) -> None:
+    """Ask for the cache lines of a panel's row that begins at cell `at`."""
+    for line in range(0, PANEL, 16):
+        prefetch(cells.total, at + line)
+    for line in range(0, PANEL, 32):
+        prefetch(cells.level, at + line)
+    prefetch(cells.number, at)
+    prefetch(cells.device, at)
+    prefetch(cells.filled, at)
+    prefetch(cells.swing, at)
+    prefetch(cells.aim, at)
+    prefetch(cells.fire, at)
+    prefetch(cells.code, at)
+
+
+@serial
+def _wanted_panel(
     target: np.ndarray,
     low: int,
-    total: np.ndarray,
-    count: np.ndarray,
-    device: np.ndarray,
-    filled: np.ndarray,
-    level: np.ndarray,
-    swing: np.ndarray,
-    aim: np.ndarray,
-    curve: np.ndarray,
-    scatter: np.ndarray,
-    p: StepParameters,
-    fire: np.ndarray,
-    code: np.ndarray,
+    gain: np.float32,
+    cells: Cells,
+    ahead: np.ndarray,
+    pattern: np.ndarray,
+    factor: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write what a panel is to show now; with a factor of each row, at its place (`hadamard`)."""
+    rows, columns = target.shape
+    width = min(PANEL, columns - low)
+    fast = factor.shape[0] > 0
+    if fast and rows < out.shape[0]:
+        out[:] = _ZERO
+    for row in range(rows):
+        at = row * columns + low
+        for line in range(0, PANEL, 16):
+            prefetch(target, at + AHEAD * columns + line)
+        prefetch(cells.aim, at + AHEAD * columns)
+        source, aim = target[row, low : low + width], cells.aim[at : at + width]
+        to = out[place_of(pattern, row) if fast else row]
+        a = factor[row] if fast else _ONE
+        for column in range(width):
+            to[column] = a * wanted(source[column], aim[column], gain, ahead)
+        for column in range(width, PANEL):
+            to[column] = _ZERO
+
+
+@serial
+def _choose_panel(
+    x: np.ndarray,
+    pattern: np.ndarray,
+    factor: np.ndarray,
+    inverse_power: np.ndarray,
+    columns: int,
+    low: int,
     e: np.ndarray,
-    sums: np.ndarray,
+    z: np.ndarray,
+    rms: np.ndarray,
+    cells: Cells,
+    rule: Rule,
 ) -> None:
     """Choose the pulses of a panel, a few rows at a time: the gradient is never stored."""
-    width = min(PANEL, target.shape[1] - low)
-    rms = _residual(x, y, target, low, e, sums)
+    rows = x.shape[1]
+    width = min(PANEL, columns - low)
+    fast = factor.shape[0] > 0
     gradient = np.empty((TILE_ROWS, PANEL), np.float32)
     standard_error = np.empty(width, np.float32)
-    high = low + width
-    for row in range(target.shape[0]):
-        if row % TILE_ROWS == 0:
+    chosen = np.empty(ROWS_LISTED * width + 1, np.int64)
+    errors = np.empty(ROWS_LISTED * width + 1, np.float32)
+    listed = 0
+    for row in range(rows):
+        if row % TILE_ROWS == 0 and not fast:
             multiply_rows(x, row, e, gradient)
+        at = row * columns + low
+        _look_ahead(cells, at + AHEAD * columns)
         inverse = inverse_power[row]
         root = np.sqrt(inverse)
         error = gradient[row % TILE_ROWS, :width]
+        source = z[place_of(pattern, row), :width] if fast else error
+        scale = factor[row] * inverse if fast else inverse
         for column in range(width):
-            error[column] *= inverse
+            error[column] = source[column] * scale
             standard_error[column] = rms[column] * root
         if inverse > _ZERO:  # a row that was never driven has shown nothing
-            average_row(error, standard_error, total[row, low:high], count[row, low:high])
-        choose_row(
-            error,
-            standard_error,
-            total[row, low:high],
-            count[row, low:high],
-            device[row, low:high],
-            filled[row, low:high],
-            level[row, low:high],
-            swing[row, low:high],
-            aim[row, low:high],
-            curve,
-            scatter,
-            p,
-            fire[row, low:high],
-            code[row, low:high],
-        )
+            average_row(error, standard_error, at, cells)
+        mark_row(error, standard_error, at, cells, rule)
+        listed = list_row(error, at, cells, chosen, errors, listed)
+        if row % ROWS_LISTED == ROWS_LISTED - 1 or row == rows - 1:
+            move_cells(chosen[:listed], errors[:listed], cells, rule)
+            listed = 0
 
 
 @serial
@@ -126,8 +184,10 @@ def _gradient_share(
     x: np.ndarray,
     inverse_power: np.ndarray,
     group: np.ndarray,
+    pattern: np.ndarray,
     y: np.ndarray,
     targets: np.ndarray,
+    gain: np.float32,
     total: np.ndarray,
     count: np.ndarray,
     device: np.ndarray,
@@ -135,7 +195,9 @@ def _gradient_share(
     level: np.ndarray,
     swing: np.ndarray,
     aim: np.ndarray,
+    ahead: np.ndarray,
     curve: np.ndarray,
+    slope: np.ndarray,
     scatter: np.ndarray,
     p: StepParameters,
     fire: np.ndarray,
@@ -144,30 +206,29 @@ def _gradient_share(
 ) -> None:
     """One thread's part of all panels."""
     tiles, panels, _ = sums.shape
+    _, rows, columns = targets.shape
+    rule = Rule(ahead, curve, slope, scatter, p)
+    fast = worth_it(pattern, x.shape[1], rows)
     e = np.empty((x.shape[1], PANEL), np.float32)
+    factor = np.empty(rows if fast else 0, np.float32)
+    z = np.empty((pattern[0], STRIDE) if fast else (rows, PANEL), np.float32)
+    if fast:
+        factors(pattern, x[0, 0], factor)
     for index in range(tiles * panels * share // shares, tiles * panels * (share + 1) // shares):
         t = index // panels
-        _gradient_panel(
-            x[group[t]],
-            inverse_power[group[t]],
-            y[t],
-            targets[t],
-            index % panels * PANEL,
-            total[t],
-            count[t],
-            device[t],
-            filled[t],
-            level[t],
-            swing[t],
-            aim[t],
-            curve,
-            scatter,
-            p,
-            fire[t],
-            code[t],
-            e,
-            sums[t, index % panels],
-        )
+        g = group[t]
+        low = index % panels * PANEL
+        cells = cells_of(total, count, device, filled, level, swing, aim, fire, code, t)
+        _wanted_panel(targets[t], low, gain, cells, rule.ahead, pattern, factor, z)
+        if fast:
+            transform(z)
+            pick_lines(pattern, z, e)
+        else:
+            multiply(x[g], z, 0, e)
+        rms = _residual(y[t], low, e, sums[t, index % panels])
+        if fast:
+            gather_lines(pattern, e, z)
+        _choose_panel(x[g], pattern, factor, inverse_power[g], columns, low, e, z, rms, cells, rule)
 
 
 @parallel
@@ -175,8 +236,11 @@ def _gradient_pulses(
     shares: int,
     x: np.ndarray,
     group: np.ndarray,
+    pattern: np.ndarray,
     y: np.ndarray,
     targets: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
     total: np.ndarray,
     count: np.ndarray,
     device: np.ndarray,
@@ -195,6 +259,7 @@ def _gradient_pulses(
     inverse_power = np.empty((x.shape[0], rows), np.float32)
     for g in range(x.shape[0]):
         _inverse_power(x[g], inverse_power[g])
+    slope = slopes(curve)
     for share in prange(shares):
         _gradient_share(
             share,
@@ -202,8 +267,10 @@ def _gradient_pulses(
             x,
             inverse_power,
             group,
+            pattern,
             y,
             targets,
+            gain,
             total,
             count,
             device,
@@ -211,7 +278,9 @@ def _gradient_pulses(
             level,
             swing,
             aim,
+            ahead,
             curve,
+            slope,
             scatter,
             p,
             fire,
@@ -224,8 +293,11 @@ def _gradient_pulses(
 def gradient_pulses(
     x: np.ndarray,
     group: np.ndarray,
+    pattern: np.ndarray,
     y: np.ndarray,
     targets: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
     total: np.ndarray,
     count: np.ndarray,
     device: np.ndarray,
@@ -247,8 +319,11 @@ def gradient_pulses(
         workers(),
         x,
         group,
+        pattern,
         y,
         targets,
+        gain,
+        ahead,
         total,
         count,
         device,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastaimc.kernels.hadamard import line_of, odd_bits, place_of
 from fastaimc.kernels.jit import inlined, parallel, prange, serial
 from fastaimc.kernels.philox import (
     INPUTS,
@@ -54,26 +55,27 @@ def _vector(
             out[4 * quad + word] = _value(kind, words[word])
 
 
-@inlined
-def _odd_bits(value: int) -> bool:
-    parity = value ^ (value >> 32)
-    for shift in (16, 8, 4, 2, 1):
-        parity ^= parity >> shift
-    return parity & 1 == 1
+@serial
+def pattern(key: np.ndarray, step: int, batch: int, rows: int) -> np.ndarray:
+    """Return how Hadamard inputs lie; see `fastaimc.reference.inputs.pattern`."""
+    zero = np.uint32(0)
+    words = philox(zero, np.uint32(step), zero, counter3(PERMUTATION, 0, 0), key[0], key[1])
+    out = np.empty(5, np.int64)
+    out[0] = order(batch, rows)
+    out[1] = np.int64(words[0]) | 1
+    out[2] = np.int64(words[1])
+    out[3] = np.int64(words[2]) | 1
+    out[4] = np.int64(words[3])
+    return out
 
 
 @serial
 def _hadamard_vector(
-    words: tuple[np.uint32, np.uint32, np.uint32, np.uint32],
-    size: int,
-    vector: int,
-    signs: np.ndarray,
-    out: np.ndarray,
+    lies: np.ndarray, vector: int, places: np.ndarray, signs: np.ndarray, out: np.ndarray
 ) -> None:
-    line = (vector * (np.int64(words[0]) | 1) + np.int64(words[1])) & (size - 1)
+    line = line_of(lies, vector)
     for row in range(out.shape[0]):
-        column = (row * (np.int64(words[2]) | 1) + np.int64(words[3])) & (size - 1)
-        out[row] = -signs[row] if _odd_bits(int(line & column)) else signs[row]
+        out[row] = -signs[row] if odd_bits(line & places[row]) else signs[row]
 
 
 @parallel
@@ -81,14 +83,15 @@ def inputs(kind: int, key: np.ndarray, step: int, batch: int, rows: int) -> np.n
     """Return one batch of inputs; see `fastaimc.reference.inputs.inputs`."""
     out = np.empty((batch, rows), np.float32)
     signs = np.empty(rows, np.float32)
-    size = order(batch, rows)
-    zero = np.uint32(0)
-    words = philox(zero, np.uint32(step), zero, counter3(PERMUTATION, 0, 0), key[0], key[1])
+    places = np.empty(rows, np.int64)
+    lies = pattern(key, step, batch, rows)
     if kind == HADAMARD:
         _vector(SIGN, key, step, 0, SIGNS, signs)
+        for row in range(rows):
+            places[row] = place_of(lies, row)
     for vector in prange(batch):
         if kind == HADAMARD:
-            _hadamard_vector(words, size, vector, signs, out[vector])
+            _hadamard_vector(lies, vector, places, signs, out[vector])
         else:
             _vector(kind, key, step, vector, INPUTS, out[vector])
     return out

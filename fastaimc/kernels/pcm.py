@@ -11,11 +11,15 @@ import numpy as np
 from fastaimc.kernels import elementary
 from fastaimc.kernels.jit import inlined, parallel, prange, serial
 from fastaimc.kernels.philox import DRIFT, cell, counter3, normal, philox
+from fastaimc.kernels.vector import fma
 from fastaimc.parameters import FitParameters, StateParameters
+
+BLOCK = 512  # cells that are evaluated together
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _SMALLEST_STATE = np.float32(1e-3)
+_NO_STEP = np.uint32(0)  # drift belongs to a device for life
 
 
 @serial
@@ -30,19 +34,28 @@ def totals(parts: np.ndarray) -> np.ndarray:
 
 
 @serial
-def _row_normals(
-    identity: np.ndarray, row: int, step: int, purpose: np.uint32, block: int, out: np.ndarray
+def _block_words(
+    identity: np.ndarray, row: int, low: int, width: int, cells: int, block: int, out: np.ndarray
 ) -> None:
-    """Fill (4, column) with the normals of a row's block of four devices."""
-    c3 = counter3(purpose, block, 0)
-    for column in range(out.shape[1]):
-        w0, w1, w2, w3 = philox(
-            cell(row, column), np.uint32(step), identity[2], c3, identity[0], identity[1]
-        )
-        out[0, column] = normal(w0)
-        out[1, column] = normal(w1)
-        out[2, column] = normal(w2)
-        out[3, column] = normal(w3)
+    """Fill (4, cell) with the random words of some rows' cells and a block of four devices."""
+    c3 = counter3(DRIFT, block, 0)
+    for first in range(0, cells, width):
+        o0, o1 = out[0, first : first + width], out[1, first : first + width]
+        o2, o3 = out[2, first : first + width], out[3, first : first + width]
+        at = cell(row + first // width, low)
+        for column in range(width):
+            w0, w1, w2, w3 = philox(
+                np.uint32(at + np.uint32(column)),
+                _NO_STEP,
+                identity[2],
+                c3,
+                identity[0],
+                identity[1],
+            )
+            o0[column] = w0
+            o1[column] = w1
+            o2[column] = w2
+            o3[column] = w3
 
 
 @inlined
@@ -52,10 +65,10 @@ def _unpack(f: np.ndarray) -> FitParameters:
 
 @inlined
 def _fit(p: FitParameters, x: np.float32, log_x: np.float32) -> np.float32:
-    logarithmic = p.slope * log_x + p.offset
+    logarithmic = fma(p.slope, log_x, p.offset)
     logarithmic = logarithmic if logarithmic > p.low else p.low
     logarithmic = logarithmic if logarithmic < p.high else p.high
-    cubic = ((p.c3 * x + p.c2) * x + p.c1) * x + p.c0
+    cubic = fma(fma(fma(p.c3, x, p.c2), x, p.c1), x, p.c0)
     return logarithmic if x < p.split else cubic
 
 
@@ -65,41 +78,122 @@ def _log_age(age: np.float32, p: StateParameters) -> np.float32:
     return elementary.log(age * p.inverse_t_ref)
 
 
-@inlined
-def _drift_device(
-    conductance: np.ndarray,
+@serial
+def _state(g: np.ndarray, inverse_scale: np.float32, x: np.ndarray, log_x: np.ndarray) -> None:
+    for i in range(g.shape[0]):
+        value = g[i] * inverse_scale
+        value = value if value > _SMALLEST_STATE else _SMALLEST_STATE
+        value = value if value < _ONE else _ONE
+        x[i] = value
+        log_x[i] = elementary.log_normal_range(value)
+
+
+@serial
+def _exponent(
+    x: np.ndarray,
+    log_x: np.ndarray,
     log_age: np.ndarray,
     log_elapsed: np.float32,
-    last_device: np.ndarray,
-    device: int,
-    sign: np.float32,
-    select: np.ndarray,
-    z: np.ndarray,
+    last: np.ndarray,
+    device: np.uint8,
     fits: np.ndarray,
-    p: StateParameters,
+    z: np.ndarray,
+) -> None:
+    """Turn normals into -nu ln(t / t_ref)."""
+    mean_nu, std_nu = _unpack(fits[0]), _unpack(fits[1])
+    for i in range(x.shape[0]):
+        nu = fma(_fit(std_nu, x[i], log_x[i]), z[i], _fit(mean_nu, x[i], log_x[i]))
+        age = log_age[i] if last[i] == device else log_elapsed
+        z[i] = -abs(nu) * age
+
+
+@serial
+def _add_device(
+    g: np.ndarray,
+    x: np.ndarray,
+    log_x: np.ndarray,
+    exponent: np.ndarray,
+    chosen: np.ndarray,
+    device: np.uint8,
+    sign: np.float32,
+    fits: np.ndarray,
+    noise_band: np.float32,
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
-    """Add one device of each cell of a row; vectorises over the columns."""
-    mean_nu = _unpack(fits[0])  # locals: loads that no store can change vectorise
-    std_nu = _unpack(fits[1])
     q = _unpack(fits[2])
     one = np.uint8(1)
-    shift = np.uint8(device)
-    stride = 1 if select.shape[0] > 1 else 0
-    for column in range(mean.shape[0]):
-        g = conductance[column]
-        x = g * p.inverse_scale
-        x = x if x > _SMALLEST_STATE else _SMALLEST_STATE
-        x = x if x < _ONE else _ONE
-        log_x = elementary.log_normal_range(x)
-        nu = _fit(mean_nu, x, log_x) + _fit(std_nu, x, log_x) * z[column]
-        age = log_age[column] if last_device[column] == device else log_elapsed
-        g = g * elementary.exp(-abs(nu) * age)
-        noise = g * _fit(q, x, log_x)
-        chosen = np.float32((select[stride * column] >> shift) & one)
-        mean[column] += chosen * sign * g
-        variance[column] += chosen * noise * noise * p.noise_band
+    for i in range(g.shape[0]):
+        now = g[i] * elementary.exp(exponent[i])
+        noise = now * _fit(q, x[i], log_x[i])
+        on = np.float32((chosen[i] >> device) & one)
+        mean[i] = fma(on * sign, now, mean[i])
+        variance[i] = fma(on * noise, noise * noise_band, variance[i])
+
+
+@serial
+def _normals(words: np.ndarray, z: np.ndarray) -> None:
+    for i in range(z.shape[0]):
+        z[i] = normal(words[i])
+
+
+@serial
+def conduct_block(
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    now: np.float32,
+    select: np.ndarray,
+    row: int,
+    low: int,
+    width: int,
+    identity: np.ndarray,
+    fits: np.ndarray,
+    p: StateParameters,
+    words: np.ndarray,
+    held: np.ndarray,
+    marks: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> None:
+    """Write what the cells of rows from `row` and columns from `low` on conduct, one after another.
+
+    `width` columns of each row, as many cells as `mean` has, at most BLOCK: all that is between
+    stays in the fastest cache.  In steps, each with no more constants than there are registers.
+    `words` (4, BLOCK), `held` (5, BLOCK) and `marks` (2, BLOCK) are scratch.
+    """
+    cells = mean.shape[0]
+    devices = conductance.shape[0]
+    g, x, log_x, z = held[0, :cells], held[1, :cells], held[2, :cells], held[3, :cells]
+    log_age, last, chosen = held[4, :cells], marks[0, :cells], marks[1, :cells]
+    log_elapsed = _log_age(now, p)
+    step = 1 if select.shape[1] > 1 else 0
+    for first in range(0, cells, width):
+        r = row + first // width
+        ages, lasts, choices = log_age[first:], last[first:], chosen[first:]
+        since, device_of = last_s[r, low : low + width], last_device[r, low : low + width]
+        allowed = select[r % select.shape[0], low * step :]
+        for column in range(width):
+            ages[column] = _log_age(now - since[column], p)
+        for column in range(width):
+            lasts[column] = device_of[column]
+            choices[column] = allowed[step * column]
+    mean[:] = _ZERO
+    variance[:] = _ZERO
+    for device in range(devices):
+        for first in range(0, cells, width):
+            source = conductance[device, row + first // width, low : low + width]
+            target = g[first : first + width]
+            for column in range(width):
+                target[column] = source[column]
+        if device % 4 == 0:
+            _block_words(identity, row, low, width, cells, device // 4, words)
+        number = np.uint8(device)
+        sign = _ONE if device < devices // 2 else -_ONE
+        _state(g, p.inverse_scale, x, log_x)
+        _normals(words[device % 4, :cells], z)
+        _exponent(x, log_x, log_age, log_elapsed, last, number, fits, z)
+        _add_device(g, x, log_x, z, chosen, number, sign, fits, p.noise_band, mean, variance)
 
 
 @serial
@@ -107,7 +201,7 @@ def _drift_row(
     conductance: np.ndarray,
     last_device: np.ndarray,
     last_s: np.ndarray,
-    clock_s: float,
+    now: np.float32,
     select: np.ndarray,
     row: int,
     identity: np.ndarray,
@@ -116,32 +210,28 @@ def _drift_row(
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
-    devices, _, columns = conductance.shape
-    now = np.float32(clock_s)
-    log_elapsed = _log_age(now, p)
-    log_age = np.empty(columns, np.float32)
-    z = np.empty((4, columns), np.float32)
-    for column in range(columns):
-        log_age[column] = _log_age(now - last_s[column], p)
-        mean[column] = _ZERO
-        variance[column] = _ZERO
-    for device in range(devices):
-        if device % 4 == 0:
-            _row_normals(identity, row, 0, DRIFT, device // 4, z)
-        sign = _ONE if device < devices // 2 else -_ONE
-        _drift_device(
-            conductance[device, row],
-            log_age,
-            log_elapsed,
+    words = np.empty((4, BLOCK), np.uint32)
+    held = np.empty((5, BLOCK), np.float32)
+    marks = np.empty((2, BLOCK), np.uint8)
+    for low in range(0, mean.shape[0], BLOCK):
+        high = min(low + BLOCK, mean.shape[0])
+        conduct_block(
+            conductance,
             last_device,
-            device,
-            sign,
+            last_s,
+            now,
             select,
-            z[device % 4],
+            row,
+            low,
+            high - low,
+            identity,
             fits,
             p,
-            mean,
-            variance,
+            words,
+            held,
+            marks,
+            mean[low:high],
+            variance[low:high],
         )
 
 
@@ -155,6 +245,7 @@ def drift(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    first: int,
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
@@ -165,11 +256,11 @@ def drift(
         r = index % rows
         _drift_row(
             conductance[t],
-            last_device[t, r],
-            last_s[t, r],
-            clock_s[t],
-            select[t % select.shape[0], r % select.shape[1]],
-            r,
+            last_device[t],
+            last_s[t],
+            np.float32(clock_s[t]),
+            select[t % select.shape[0]],
+            first + r,
             identity[t],
             fits,
             parameters,

@@ -1,8 +1,9 @@
-"""The two operations that Numba cannot express, in LLVM's own terms.
+"""The operations that Numba cannot express, in LLVM's own terms.
 
 `fma` rounds once, and gives the same bits in a vectorised loop and in a scalar one, which the
 fastmath flag `contract` does not promise.  `tile_product` keeps a tile of a matrix product in
-registers: written as loops, LLVM would keep it in memory.
+registers: written as loops, LLVM would keep it in memory.  The same goes for `butterflies`, a part
+of a Walsh-Hadamard transform.
 """
 
 from __future__ import annotations
@@ -49,6 +50,29 @@ def _call_fma(builder: Any, kind: Any, a: Any, b: Any, c: Any) -> Any:
     function = _ir.FunctionType(kind, [kind, kind, kind])
     fused = _cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.{name}")
     return builder.call(fused, [a, b, c])
+
+
+def _not_needed(array: np.ndarray, at: int) -> None:
+    """What `prefetch` does in plain Python: nothing."""
+
+
+@intrinsic(_not_needed)
+def prefetch(context: Any, array: Any, at: Any) -> Any:
+    """Ask for the cache line of an element of an array, taken as flat; it may lie beyond its end.
+
+    Down the rows of a panel every step is on another page, where no hardware looks ahead.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte = _ir.IntType(8).as_pointer()
+        kind = _ir.FunctionType(_ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = _cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        builder.call(function, [place, _I32(0), _I32(3), _I32(1)])  # to read, to keep, data
+        return context.get_dummy_value()
+
+    return _types.void(array, _types.intp), codegen
 
 
 def _product(rows: int) -> Any:
@@ -181,6 +205,46 @@ def _summed(
     return done
 
 
+def _butterflies(radix: int) -> Any:
+    """Return the operation that transforms `radix` rows of TILE_COLUMNS by a Hadamard matrix.
+
+    In place, rows at ``at + i * stride`` of a flat array, in the matrix's natural order.
+    """
+
+    def in_numpy(z: np.ndarray, at: int, stride: int) -> None:
+        flat = z.reshape(-1)
+        rows = [flat[at + i * stride :][:TILE_COLUMNS] for i in range(radix)]
+        for low, high in _pairs(radix):
+            total, difference = rows[low] + rows[high], rows[low] - rows[high]
+            rows[low][:], rows[high][:] = total, difference
+
+    def in_llvm(context: Any, z: Any, at: Any, stride: Any) -> Any:
+        return _types.void(z, _types.intp, _types.intp), codegen
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        z, at, stride = arguments
+        first = builder.gep(context.make_array(signature.args[0])(context, builder, z).data, [at])
+        rows = [builder.gep(first, [builder.mul(stride, _I64(i))]) for i in range(radix)]
+        kind = _ir.VectorType(_ir.FloatType(), _registers()[0])
+        for column in range(0, TILE_COLUMNS, kind.count):
+            values = [_load(builder, kind, row, column) for row in rows]
+            for low, high in _pairs(radix):
+                total = builder.fadd(values[low], values[high])
+                values[high] = builder.fsub(values[low], values[high])
+                values[low] = total
+            for row, value in zip(rows, values, strict=True):
+                builder.store(value, _place(builder, kind, row, column)).align = _ALIGNED
+        return context.get_dummy_value()
+
+    return intrinsic(in_numpy)(in_llvm)
+
+
+def _pairs(radix: int) -> list[tuple[int, int]]:
+    """Return which rows are added and subtracted, one stage after another."""
+    steps = [1 << stage for stage in range(radix.bit_length() - 1)]
+    return [(i, i + step) for step in steps for i in range(radix) if not i & step]
+
+
 def _place(builder: Any, kind: Any, pointer: Any, offset: int) -> Any:
     return builder.bitcast(builder.gep(pointer, [_I64(offset)]), kind.as_pointer())
 
@@ -201,3 +265,7 @@ def _spread(builder: Any, kind: Any, value: Any) -> Any:
 
 tile_product = _product(TILE_ROWS)
 row_product = _product(1)
+butterflies_16 = _butterflies(16)
+butterflies_8 = _butterflies(8)
+butterflies_4 = _butterflies(4)
+butterflies_2 = _butterflies(2)

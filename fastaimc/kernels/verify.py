@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.controller import average_row, choose_row
+from fastaimc.kernels.controller import (
+    average_row,
+    cells_of,
+    list_row,
+    mark_row,
+    move_cells,
+    slopes,
+    wanted,
+)
 from fastaimc.kernels.jit import parallel, prange, serial
 from fastaimc.kernels.pcm import totals
-from fastaimc.parameters import StepParameters
+from fastaimc.parameters import Cells, Rule, StepParameters
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -18,6 +26,47 @@ def _verify_row(
     reading: np.ndarray,
     dark: np.ndarray,
     target: np.ndarray,
+    gain: np.float32,
+    read_std: np.float32,
+    at: int,
+    cells: Cells,
+    rule: Rule,
+    pooled: np.ndarray,
+) -> None:
+    """Verify a row whose cells begin at `at`."""
+    width = reading.shape[0]
+    value = np.empty(width, np.float32)
+    standard_error = np.empty(width, np.float32)
+    total, count = cells.total[at : at + width], cells.number[at : at + width]
+    aim = cells.aim[at : at + width]
+    for column in range(width):
+        value[column] = reading[column] - dark[column]
+        standard_error[column] = read_std
+        n = np.float32(count[column])
+        if n > _ZERO:
+            deviation = value[column] - total[column] / n
+            pooled[0] += np.float64(deviation * deviation * n / (n + _ONE))
+            pooled[1] += 1.0
+    average_row(value, standard_error, at, cells)
+    for column in range(width):
+        aimed = wanted(target[column], aim[column], gain, rule.ahead)
+        value[column] -= aimed
+        pooled[2] += np.float64(value[column] * value[column])
+        pooled[3] += np.float64(aimed * aimed)
+    mark_row(value, standard_error, at, cells, rule)
+    chosen = np.empty(width + 1, np.int64)
+    errors = np.empty(width + 1, np.float32)
+    listed = list_row(value, at, cells, chosen, errors, 0)
+    move_cells(chosen[:listed], errors[:listed], cells, rule)
+
+
+@serial
+def _verify_tile_row(
+    reading: np.ndarray,
+    dark: np.ndarray,
+    target: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
     total: np.ndarray,
     count: np.ndarray,
     read_std: np.float32,
@@ -27,50 +76,30 @@ def _verify_row(
     swing: np.ndarray,
     aim: np.ndarray,
     curve: np.ndarray,
+    slope: np.ndarray,
     scatter: np.ndarray,
     p: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
+    t: int,
+    row: int,
     pooled: np.ndarray,
 ) -> None:
-    width = reading.shape[0]
-    value = np.empty(width, np.float32)
-    standard_error = np.empty(width, np.float32)
-    for column in range(width):
-        value[column] = reading[column] - dark[column]
-        standard_error[column] = read_std
-        n = np.float32(count[column])
-        if n > _ZERO:
-            deviation = value[column] - total[column] / n
-            pooled[0] += np.float64(deviation * deviation * n / (n + _ONE))
-            pooled[1] += 1.0
-    average_row(value, standard_error, total, count)
-    for column in range(width):
-        value[column] -= target[column]
-        pooled[2] += np.float64(value[column] * value[column])
-    choose_row(
-        value,
-        standard_error,
-        total,
-        count,
-        device,
-        filled,
-        level,
-        swing,
-        aim,
-        curve,
-        scatter,
-        p,
-        fire,
-        code,
-    )
+    """Verify a row: named tuples do not enter a parallel loop, and are made here."""
+    cells = cells_of(total, count, device, filled, level, swing, aim, fire, code, t)
+    rule = Rule(ahead, curve, slope, scatter, p)
+    at = row * reading.shape[0]
+    _verify_row(reading, dark, target, gain, read_std, at, cells, rule, pooled)
 
 
 @parallel
 def verify_pulses(
     reading: np.ndarray,
+    first: int,
     dark: np.ndarray,
     targets: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
     total: np.ndarray,
     count: np.ndarray,
     read_std: np.ndarray,
@@ -86,28 +115,34 @@ def verify_pulses(
     code: np.ndarray,
 ) -> np.ndarray:
     """Choose pulses from verified cells; see `fastaimc.reference.verify.verify_pulses`."""
-    tiles, rows, _ = targets.shape
-    pooled = np.zeros((tiles, rows, 3), np.float64)
+    tiles, rows, _ = reading.shape
+    pooled = np.zeros((tiles, rows, 4), np.float64)
+    slope = slopes(curve)
     for index in prange(tiles * rows):
         t = index // rows
         r = index % rows
-        _verify_row(
+        _verify_tile_row(
             reading[t, r],
             dark[t],
-            targets[t, r],
-            total[t, r],
-            count[t, r],
+            targets[t, first + r],
+            gain,
+            ahead,
+            total,
+            count,
             read_std[t],
-            device[t, r],
-            filled[t, r],
-            level[t, r],
-            swing[t, r],
-            aim[t, r],
+            device,
+            filled,
+            level,
+            swing,
+            aim,
             curve,
+            slope,
             scatter,
             parameters,
-            fire[t, r],
-            code[t, r],
+            fire,
+            code,
+            t,
+            first + r,
             pooled[t, r],
         )
     return totals(pooled)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastaimc.engine import INPUT_KINDS, Engine
+from fastaimc.engine import INPUT_KINDS, NO_PATTERN, Engine
 from fastaimc.errors import check_choice, check_integer, check_number
 from fastaimc.parameters import F32
 from fastaimc.programming.iterative import IterativeProgramming
 from fastaimc.programming.method import State
-from fastaimc.programming.plan import Step, check_schedule, fire, wait_for
+from fastaimc.programming.plan import Step, check_schedule, fire, parts, wait_for
 from fastaimc.programming.start import ALLOCATIONS, prepare
 from fastaimc.terminals import Terminals
 
@@ -125,19 +125,29 @@ class GradientDescentProgramming:
         self, terminals: Terminals, engine: Engine, key: np.ndarray, state: State, index: int
     ) -> None:
         """Measure one batch, and pulse the cells whose estimated error is beyond its threshold."""
-        targets = wait_for(self, terminals, state, index)
-        x = engine.inputs(INPUT_KINDS[self.inputs], key, index, self.batch, terminals.shape[1])
+        gain, ahead = wait_for(self, terminals, index)
+        rows = terminals.shape[1]
+        x = engine.inputs(INPUT_KINDS[self.inputs], key, index, self.batch, rows)
         x *= F32(self.amplitude)
-        y = terminals.mvm(x)
+        pattern = NO_PATTERN
+        if self.inputs == "hadamard":
+            pattern = engine.pattern(key, index, self.batch, rows)
+        y = terminals.mvm(x, pattern)
         if self.affine_every:
             if (index + 1) % self.affine_every == 0 or index == self.iterations - 1:
-                state["scale"], state["offset"] = fit_columns(y, x, targets)
-            y = y * state["scale"][:, None, :] + state["offset"][:, None, :]
+                wanted = products(x, terminals.targets, state["aim"], gain, ahead)
+                state["scale"], state["offset"] = fit_columns(y, wanted)
+            if index + 1 >= self.affine_every or index == self.iterations - 1:
+                y *= state["scale"][:, None, :]
+                y += state["offset"][:, None, :]
         sums = engine.gradient_pulses(
             x[None],
             np.zeros(terminals.shape[0], dtype=np.int32),
+            pattern,
             y,
-            targets,
+            terminals.targets,
+            gain,
+            ahead,
             state["total"],
             state["count"],
             state["device"],
@@ -154,17 +164,27 @@ class GradientDescentProgramming:
         fire(terminals, state)
 
 
-def fit_columns(y: np.ndarray, x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return scale and offset of every column that bring `y` nearest to its targets.
+def products(
+    x: np.ndarray, targets: np.ndarray, aim: np.ndarray, gain: np.float32, ahead: np.ndarray
+) -> np.ndarray:
+    """Return what a batch should give, (tile, batch, column), float32, µS.
+
+    A bounded number of rows at a time, as what cells are to show is not kept.
+    """
+    out = np.zeros((len(targets), len(x), targets.shape[2]), dtype=np.float32)
+    for part in parts(targets.shape):
+        some = targets[part]
+        out += x[:, part[1]] @ (some * gain + np.sign(some) * ahead[aim[part]])
+    return out
+
+
+def fit_columns(y: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and offset of every column that bring `y` nearest to what was wanted.
 
     Parameters
     ----------
-    y : ndarray
+    y, wanted : ndarray
         (tile, batch, column), float32, µS.
-    x : ndarray
-        (batch, row).
-    targets : ndarray
-        (tile, row, column), float32, µS.
 
     Returns
     -------
@@ -174,11 +194,10 @@ def fit_columns(y: np.ndarray, x: np.ndarray, targets: np.ndarray) -> tuple[np.n
     scale = np.ones((y.shape[0], y.shape[2]), dtype=np.float32)
     offset = np.zeros_like(scale)
     for tile in range(len(y)):
-        wanted = x @ targets[tile]
         seen = y[tile] - y[tile].mean(axis=0)
         power = (seen**2).sum(axis=0)
-        slope = (seen * wanted).sum(axis=0) / np.maximum(power, np.finfo(np.float32).tiny)
+        slope = (seen * wanted[tile]).sum(axis=0) / np.maximum(power, np.finfo(np.float32).tiny)
         slope = np.where((power > 0) & (slope > 0), slope, 1.0)
         scale[tile] = slope
-        offset[tile] = wanted.mean(axis=0) - slope * y[tile].mean(axis=0)
+        offset[tile] = wanted[tile].mean(axis=0) - slope * y[tile].mean(axis=0)
     return scale, offset

@@ -8,8 +8,9 @@ import numpy as np
 
 from fastaimc.engine import Engine
 from fastaimc.errors import check_choice, check_integer
+from fastaimc.parameters import F32
 from fastaimc.programming.method import State
-from fastaimc.programming.plan import NONE, Step, check_schedule, fire, wait_for
+from fastaimc.programming.plan import NONE, Step, check_schedule, fire, parts, wait_for
 from fastaimc.programming.start import ALLOCATIONS, dark_reading, prepare
 from fastaimc.terminals import Terminals
 
@@ -102,37 +103,42 @@ class IterativeProgramming:
         self, terminals: Terminals, engine: Engine, key: np.ndarray, state: State, index: int
     ) -> None:
         """Read every cell, and pulse those whose mean is beyond its threshold."""
-        targets = wait_for(self, terminals, state, index)
-        rows = np.arange(terminals.shape[1])
+        gain, ahead = wait_for(self, terminals, index)
         textbook = self.verify == "device"
-        select, device = None, state["device"]
-        if textbook:
+        select, device, targets = None, state["device"], terminals.targets
+        if textbook:  # an analog device is held to its share, as it is
             select = np.left_shift(np.uint8(1), np.minimum(device, 7), dtype=np.uint8)
             targets, device = state["rest"], state["open"]
+            gain, ahead = F32(1), np.zeros_like(ahead)
             state["count"][...] = 0
             state["total"][...] = 0
-        reading = terminals.read_rows(rows, select, self.fine)
-        sums = engine.verify_pulses(
-            reading,
-            state["dark"],
-            targets,
-            state["total"],
-            state["count"],
-            self._read_std(terminals, state["pooled"]),
-            device,
-            state["filled"],
-            state["level"],
-            state["swing"],
-            state["aim"],
-            *self.step.arguments(terminals, index, self.iterations),
-            state["fire"],
-            state["code"],
-        )
+        read_std = self._read_std(terminals, state["pooled"])
+        sums = np.zeros((terminals.shape[0], 4))
+        for part in parts(terminals.shape):
+            rows = np.arange(part[1].start, min(part[1].stop, terminals.shape[1]))
+            sums += engine.verify_pulses(
+                terminals.read_rows(rows, select, self.fine),
+                part[1].start,
+                state["dark"],
+                targets,
+                gain,
+                ahead,
+                state["total"],
+                state["count"],
+                read_std,
+                device,
+                state["filled"],
+                state["level"],
+                state["swing"],
+                state["aim"],
+                *self.step.arguments(terminals, index, self.iterations),
+                state["fire"],
+                state["code"],
+            )
         state["pooled"] += sums[:, :2]
         if textbook:
             state["open"][state["fire"] == NONE] = NONE
-        norm = np.square(targets, dtype=np.float64).sum(axis=(1, 2))
-        state["batch_error"] = np.sqrt(sums[:, 2] / np.where(norm > 0, norm, np.nan))
+        state["batch_error"] = np.sqrt(sums[:, 2] / np.where(sums[:, 3] > 0, sums[:, 3], np.nan))
         fire(terminals, state)
 
     def _read_std(self, terminals: Terminals, pooled: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ def check_schedule(method: Schedule) -> None:
     check_integer("final_passes", method.final_passes, 0, 100_000)
 
 
-def wait_for(method: Schedule, terminals: Terminals, state: State, index: int) -> np.ndarray:
+def wait_for(method: Schedule, terminals: Terminals, index: int) -> tuple[np.float32, np.ndarray]:
     """Wait before the reads of iteration `index`; return what cells are to show then.
 
     That is the target and, on top, what the nominal device will lose by drift until the
@@ -111,22 +111,14 @@ def wait_for(method: Schedule, terminals: Terminals, state: State, index: int) -
 
     Returns
     -------
-    ndarray
-        (tile, row, column), float32, µS.
+    tuple
+        `gain` and `ahead` (256,) as for the engine's `gradient_pulses`.
     """
-    first_final = method.iterations - method.final_passes
-    seconds = terminals.t_eval_s * (
-        method.final_delay if index >= first_final else method.verify_delay
-    )
+    final = index >= method.iterations - method.final_passes
+    seconds = terminals.t_eval_s * (method.final_delay if final else method.verify_delay)
     terminals.wait(seconds)
-    if index in (0, first_final) or "ahead" not in state:
-        gain = terminals.nominal.fading(AGE * seconds, terminals.t_eval_s)
-        analog = terminals.nominal.conductance_us * (gain - gain[0])
-        ahead = state.setdefault("ahead", np.empty_like(terminals.targets))
-        for part in parts(terminals.shape):
-            targets = terminals.targets[part]
-            ahead[part] = targets * gain[0] + np.sign(targets) * analog[state["aim"][part]]
-    return state["ahead"]
+    gain = terminals.nominal.fading(AGE * seconds, terminals.t_eval_s)
+    return F32(gain[0]), np.asarray(terminals.nominal.conductance_us * (gain - gain[0]), F32)
 
 
 def parts(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice]]:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from fastaimc.reference.converters import columns, quantise
 from fastaimc.reference.crossbar import mvm, read_rows
 from fastaimc.reference.gradient import gradient_pulses
-from fastaimc.reference.inputs import inputs
+from fastaimc.reference.inputs import inputs, pattern
+from fastaimc.reference.measure import measure
 from fastaimc.reference.pcm import drift
 from fastaimc.reference.pulses import pulse, write
 from fastaimc.reference.verify import verify_pulses
@@ -16,7 +17,9 @@ __all__ = [
     "drift",
     "gradient_pulses",
     "inputs",
+    "measure",
     "mvm",
+    "pattern",
     "pulse",
     "quantise",
     "read_rows",

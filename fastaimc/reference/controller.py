@@ -13,6 +13,21 @@ MOST_FLIPS = 4  # halvings of the step at most
 TINY = 1e-6  # µS per code: where the nominal curve is flat
 
 
+def wanted(target: np.ndarray, aim: np.ndarray, gain: np.float32, ahead: np.ndarray) -> np.ndarray:
+    """Return what cells are to show now, so that drift brings them to their targets, float32.
+
+    Parameters
+    ----------
+    target, aim : ndarray
+        Of each cell, µS, float32, and the code of what its analog device is to hold.
+    gain : float32
+        On the target: what devices lose that are SET.
+    ahead : ndarray
+        What an analog device loses beyond that, by its aim, (256,), float32, µS.
+    """
+    return target * gain + np.sign(target) * ahead[aim]
+
+
 def accumulate(
     value: np.ndarray, total: np.ndarray, count: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +85,7 @@ def choose(
     level[beyond] = moved[beyond].astype(np.int16)
     swing[beyond] = np.where(given, 0, direction * (1 + flips))[beyond].astype(np.int8)
     fire[...] = np.where(beyond, device, NONE)
-    code[...] = (level + LEVELS // 2) // LEVELS
+    code[beyond] = ((level + LEVELS // 2) // LEVELS)[beyond]
     return beyond
 
 

@@ -28,6 +28,7 @@ def output_normals(
 def mvm(
     x: np.ndarray,
     group: np.ndarray,
+    pattern: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
     identity: np.ndarray,
@@ -47,6 +48,9 @@ def mvm(
         Inputs as driven, in units of the DAC's full scale, (group, batch, row), float32.
     group : ndarray
         The inputs that each tile takes, (tile,), int32.
+    pattern : ndarray
+        What `inputs.pattern` says of the one group of inputs, or zeros, (5,), int64: a hint that
+        changes nothing.
     mean, variance : ndarray
         (tile, row, column), float32, µS and µS².
     identity : ndarray
@@ -76,6 +80,7 @@ def mvm(
 
 def read_rows(
     rows: np.ndarray,
+    first: int,
     mean: np.ndarray,
     variance: np.ndarray,
     identity: np.ndarray,
@@ -85,6 +90,8 @@ def read_rows(
     half_codes: np.float32,
 ) -> np.ndarray:
     """Drive each of `rows` alone at full scale and return what the ADCs report.
+
+    `mean` and `variance` begin with row `first`.
 
     Returns
     -------
@@ -96,6 +103,7 @@ def read_rows(
     for tile in range(tiles):
         for index, row in enumerate(rows):
             z = output_normals(width, identity[tile], int(row), step, philox.ROW_NOISE)
-            y = mean[tile, row] + np.sqrt(variance[tile, row].astype(np.float64)) * z
+            std = np.sqrt(variance[tile, row - first].astype(np.float64))
+            y = mean[tile, row - first] + std * z
             out[tile, index] = digitise(y, columns[tile], full_scale[tile], half_codes)
     return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.parameters import StepParameters
-from fastaimc.reference.controller import accumulate, choose
+from fastaimc.reference.controller import accumulate, choose, wanted
 from fastaimc.reference.pcm import NONE
 
 
@@ -47,8 +47,11 @@ def remember(
 def gradient_pulses(
     x: np.ndarray,
     group: np.ndarray,
+    pattern: np.ndarray,
     y: np.ndarray,
     targets: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
     total: np.ndarray,
     count: np.ndarray,
     device: np.ndarray,
@@ -62,14 +65,14 @@ def gradient_pulses(
     fire: np.ndarray,
     code: np.ndarray,
 ) -> np.ndarray:
-    """Add one batch's estimate of every cell's error to its running mean; choose the pulses.
-
-    A row that was never driven shows nothing, and its cells are left alone.
+    """Add one batch's estimate of every driven cell's error to its running mean; choose pulses.
 
     Parameters
     ----------
-    x, group, y
-        Inputs (group, batch, row), each tile's group, and what the core returned, as for `mvm`.
+    x, group, pattern, y
+        Inputs, each tile's group, how they lie, and what the core returned, as for `mvm`.
+    targets, gain, ahead
+        (tile, row, column), float32, µS; and see `controller.wanted`.
     total, count : ndarray
         Sum and number of the estimates since a cell's last pulse, as for `verify_pulses`.
     device, filled, level, swing, aim : ndarray
@@ -90,7 +93,8 @@ def gradient_pulses(
     sums = np.zeros((len(targets), 2))
     fire[...] = NONE
     for tile in range(len(targets) if x.shape[1] else 0):
-        value, standard_error, sums[tile] = estimate(x[group[tile]], y[tile], targets[tile])
+        now = wanted(targets[tile], aim[tile], gain, ahead)
+        value, standard_error, sums[tile] = estimate(x[group[tile]], y[tile], now)
         driven = (x[group[tile]] != 0).any(axis=0)[:, None]
         error, n = remember(value, driven, total[tile], count[tile])
         known = [array[tile] for array in (device, filled, level, swing, aim)]

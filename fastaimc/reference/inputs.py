@@ -18,6 +18,29 @@ def order(batch: int, rows: int) -> int:
     return size
 
 
+def pattern(key: np.ndarray, step: int, batch: int, rows: int) -> np.ndarray:
+    """Return how a batch of Hadamard inputs lies in its matrix H.
+
+    ``x[v, row] = signs[row] * H[line, place]`` with ``line = (v * a + b) % size`` and
+    ``place = (row * c + d) % size``: an engine may multiply by such inputs with additions alone.
+
+    Parameters
+    ----------
+    key, step, batch, rows
+        As for `inputs`.
+
+    Returns
+    -------
+    ndarray
+        size, a, b, c and d, (5,), int64.
+    """
+    zero = np.uint32(0)
+    c3 = philox.counter3(philox.PERMUTATION, 0, 0)
+    words = philox.philox(zero, np.uint32(step), zero, c3, key[0], key[1])
+    a, b, c, d = (int(np.asarray(word).item()) for word in words)
+    return np.array([order(batch, rows), a | 1, b, c | 1, d], dtype=np.int64)
+
+
 def inputs(kind: int, key: np.ndarray, step: int, batch: int, rows: int) -> np.ndarray:
     """Return one batch of zero-mean inputs in [-1, 1].
 
@@ -50,14 +73,10 @@ def inputs(kind: int, key: np.ndarray, step: int, batch: int, rows: int) -> np.n
 
     if kind == HADAMARD:
         signs = _signs(draw(np.zeros(1, dtype=np.uint32), philox.SIGNS))
-        c3 = philox.counter3(philox.PERMUTATION, 0, 0)
-        zero = np.uint32(0)
-        words = philox.philox(zero, np.uint32(step), zero, c3, key[0], key[1])
-        a, b, c, d = (int(np.asarray(word).item()) for word in words)
-        size = order(batch, rows)
-        line = (vector.astype(np.int64) * (a | 1) + b) % size
-        column = (np.arange(rows, dtype=np.int64) * (c | 1) + d) % size
-        parity = np.bitwise_count(line[:, None] & column[None, :]) & 1
+        size, a, b, c, d = pattern(key, step, batch, rows)
+        line = (vector.astype(np.int64) * a + b) % size
+        place = (np.arange(rows, dtype=np.int64) * c + d) % size
+        parity = np.bitwise_count(line[:, None] & place[None, :]) & 1
         return ((1.0 - 2.0 * parity) * signs).astype(np.float32)
     drawn = draw(vector, philox.INPUTS)
     if kind == SIGN:

@@ -62,10 +62,11 @@ def drift(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    first: int,
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
-    """Write what the selected devices of every cell conduct now, and its variance.
+    """Write what the selected devices of rows from `first` on conduct now, and its variance.
 
     ``g(t) = g_ref (max(t, t_on) / t_ref) ** -nu`` with nu = |N(mean(x), std(x))| of each device
     and t since its pulse; the age of a cell's other devices counts from the start of the clock.
@@ -77,22 +78,27 @@ def drift(
         Bit d chooses device d, uint8, (tile, row, column) or (1, 1, 1) for all cells alike.
     fits : ndarray
         Of nu's mean, nu's standard deviation and Q, (3, 9), float32.
+    first : int
+        Row of the first output.
     mean, variance : ndarray
-        Outputs, (tile, row, column), float32, µS and µS².
+        Outputs, (tile, some rows, column), float32, µS and µS².
     """
     p = parameters
+    rows = slice(first, first + mean.shape[1])
     mean_nu, std_nu, q = (FitParameters(*row) for row in fits)
     devices = conductance.shape[1]
-    z = cell_normals(identity, conductance.shape, 0, philox.DRIFT)
+    z = cell_normals(identity, conductance.shape, 0, philox.DRIFT)[:, :, rows]
+    select = select[:, rows] if select.shape[1] > 1 else select
     now = clock_s.astype(np.float32)[:, None, None]
     total = np.zeros(mean.shape)
     square = np.zeros(mean.shape)
     for index in range(devices):
-        since = np.where(last_device == index, last_s, np.float32(0))
+        since = np.where(last_device[:, rows] == index, last_s[:, rows], np.float32(0))
         age = np.maximum((now - since).astype(np.float64), float(p.t_on_s))
-        x = state(conductance[:, index], p)
+        held = conductance[:, index, rows]
+        x = state(held, p)
         nu = np.abs(fit(mean_nu, x) + fit(std_nu, x) * z[:, index])
-        g = conductance[:, index] * (age * float(p.inverse_t_ref)) ** -nu
+        g = held * (age * float(p.inverse_t_ref)) ** -nu
         chosen = (select >> np.uint8(index)) & 1
         sign = 1.0 if index < devices // 2 else -1.0
         total += chosen * sign * g

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.parameters import StepParameters
-from fastaimc.reference.controller import accumulate, choose
+from fastaimc.reference.controller import accumulate, choose, wanted
 
 
 def deviation(value: np.ndarray, total: np.ndarray, count: np.ndarray) -> tuple[float, float]:
@@ -21,8 +21,11 @@ def deviation(value: np.ndarray, total: np.ndarray, count: np.ndarray) -> tuple[
 
 def verify_pulses(
     reading: np.ndarray,
+    first: int,
     dark: np.ndarray,
     targets: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
     total: np.ndarray,
     count: np.ndarray,
     read_std: np.ndarray,
@@ -37,15 +40,17 @@ def verify_pulses(
     fire: np.ndarray,
     code: np.ndarray,
 ) -> np.ndarray:
-    """Add one read of every cell to its running mean and choose the pulses that follow.
+    """Add one read of some rows' cells to their running means; choose the pulses that follow.
 
     Parameters
     ----------
     reading, dark : ndarray
-        (tile, row, column), and what a column reports of nothing, (tile, column), float32, µS.
+        Reads of the rows from `first` on, (tile, some rows, column), and what a column reports of
+        nothing, (tile, column), float32, µS.
+    targets, gain, ahead
+        As for `gradient_pulses`.
     total, count : ndarray
-        Sum and number of the reads since a cell's last pulse, float32 and uint8; both zero
-        again where a pulse is chosen.
+        Sum and number of the reads since a cell's last pulse, float32 and uint8.
     read_std : ndarray
         Standard deviation of one read, (tile,), float32, µS.
 
@@ -53,28 +58,23 @@ def verify_pulses(
     -------
     ndarray
         Per tile the sum of ``d² n / (n + 1)`` of the reads' deviations d from the mean of the n
-        reads before, and their number: together the variance of one read; and the sum of the
-        squared errors, (tile, 3), float64.
+        reads before, and their number: together the variance of one read; and the sums of the
+        squared errors and of the squares of what was wanted, (tile, 4), float64.
     """
-    pooled = np.zeros((len(targets), 3))
-    cells = (device, filled, level, swing, aim)
+    pooled = np.zeros((len(targets), 4))
     for tile in range(len(targets)):
+        rows = (tile, slice(first, first + reading.shape[1]))
         value = reading[tile].astype(np.float64) - dark[tile]
-        pooled[tile, :2] = deviation(value, total[tile], count[tile])
-        total[tile], count[tile] = accumulate(value, total[tile], count[tile])
-        n = count[tile].astype(np.float64)
-        error = total[tile] / n - targets[tile]
-        pooled[tile, 2] = (error**2).sum()
-        beyond = choose(
-            error,
-            read_std[tile] / np.sqrt(n),
-            [array[tile] for array in cells],
-            curve,
-            scatter,
-            parameters,
-            fire[tile],
-            code[tile],
-        )
-        total[tile][beyond] = 0
-        count[tile][beyond] = 0
+        pooled[tile, :2] = deviation(value, total[rows], count[rows])
+        total[rows], count[rows] = accumulate(value, total[rows], count[rows])
+        n = count[rows].astype(np.float64)
+        now = wanted(targets[rows], aim[rows], gain, ahead)
+        error = total[rows] / n - now
+        pooled[tile, 2:] = (error**2).sum(), np.square(now, dtype=np.float64).sum()
+        known = [array[rows] for array in (device, filled, level, swing, aim)]
+        uncertain = read_std[tile] / np.sqrt(n)
+        rest = (curve, scatter, parameters, fire[rows], code[rows])
+        beyond = choose(error, uncertain, known, *rest)
+        total[rows][beyond] = 0
+        count[rows][beyond] = 0
     return pooled

@@ -1,0 +1,247 @@
+"""An MVM of devices as they are now: drift and products of a panel of columns in one go.
+
+What a panel's cells conduct goes straight into its products, and is never stored as a whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastaimc.kernels.crossbar import report_panel, squares_of
+from fastaimc.kernels.hadamard import STRIDE, factors, pick_lines, place_of, transform, worth_it
+from fastaimc.kernels.jit import parallel, prange, serial, workers
+from fastaimc.kernels.matmul import PANEL, multiply
+from fastaimc.kernels.pcm import BLOCK, conduct_block
+from fastaimc.kernels.vector import prefetch
+from fastaimc.parameters import StateParameters
+
+ROWS = BLOCK // PANEL  # of a panel that are evaluated together
+LINE = 16  # floats of a cache line
+
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+
+
+@serial
+def _look_ahead(
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    row: int,
+    low: int,
+) -> None:
+    """Ask for the rows of a panel that are evaluated next."""
+    devices, rows, columns = conductance.shape
+    for r in range(row, min(row + ROWS, rows)):
+        at = r * columns + low
+        prefetch(last_device, at)
+        for line in range(0, PANEL, LINE):
+            prefetch(last_s, at + line)
+            for device in range(devices):
+                prefetch(conductance, device * rows * columns + at + line)
+
+
+@serial
+def _put_row(
+    m: np.ndarray, v: np.ndarray, a: np.float32, add: bool, mean: np.ndarray, variance: np.ndarray
+) -> None:
+    """Write a row of a panel, zero beyond its last column; `add`: to the variances there are."""
+    width = m.shape[0]
+    square = a * a
+    for column in range(width):
+        mean[column] = a * m[column]
+        before = variance[column] if add else _ZERO
+        variance[column] = before + square * v[column]
+    for column in range(width, PANEL):
+        mean[column] = _ZERO
+        variance[column] = _ZERO
+
+
+@serial
+def _conduct_panel(
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    now: np.float32,
+    low: int,
+    identity: np.ndarray,
+    fits: np.ndarray,
+    p: StateParameters,
+    pattern: np.ndarray,
+    factor: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> None:
+    """Write mean and variance of a panel, (row, PANEL and more), zero beyond the last column.
+
+    Where there is a factor of each row, as in `hadamard.multiply_pattern`, they go to their places,
+    and the one row of variances is the sum of squares.
+    """
+    _, rows, columns = conductance.shape
+    width = min(PANEL, columns - low)
+    fast = factor.shape[0] > 0
+    everything = np.full((1, 1), 255, np.uint8)
+    words = np.empty((4, BLOCK), np.uint32)
+    held = np.empty((7, BLOCK), np.float32)
+    marks = np.empty((2, BLOCK), np.uint8)
+    if fast:
+        variance[0] = _ZERO
+    for row in range(0, rows, ROWS):
+        count = min(ROWS, rows - row)
+        _look_ahead(conductance, last_device, last_s, row + ROWS, low)
+        m, v = held[5, : count * width], held[6, : count * width]
+        conduct_block(
+            conductance,
+            last_device,
+            last_s,
+            now,
+            everything,
+            row,
+            low,
+            width,
+            identity,
+            fits,
+            p,
+            words,
+            held,
+            marks,
+            m,
+            v,
+        )
+        for i in range(count):
+            r = row + i
+            to = place_of(pattern, r) if fast else r
+            a = factor[r] if fast else _ONE
+            here = slice(i * width, (i + 1) * width)
+            _put_row(m[here], v[here], a, fast, mean[to], variance[0 if fast else r])
+
+
+@serial
+def _measure_share(
+    share: int,
+    shares: int,
+    x: np.ndarray,
+    squares: np.ndarray,
+    pattern: np.ndarray,
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    clock_s: np.ndarray,
+    identity: np.ndarray,
+    fits: np.ndarray,
+    p: StateParameters,
+    number: np.uint64,
+    columns: np.ndarray,
+    full_scale: np.ndarray,
+    half_codes: np.float32,
+    out: np.ndarray,
+) -> None:
+    """One thread's part of all panels; no bit depends on how they are shared."""
+    tiles, batch, width = out.shape
+    rows = x.shape[1]
+    fast = worth_it(pattern, batch, rows)
+    panels = (width + PANEL - 1) // PANEL
+    y = np.empty((batch, PANEL), np.float32)
+    words = np.empty(PANEL, np.uint32)
+    factor = np.empty(rows if fast else 0, np.float32)
+    mean = np.zeros((pattern[0], STRIDE) if fast else (rows, PANEL), np.float32)
+    variance = np.empty((1 if fast else rows, PANEL), np.float32)
+    v = variance if fast else np.empty((batch, PANEL), np.float32)
+    if fast:
+        factors(pattern, x[0], factor)
+    for index in range(tiles * panels * share // shares, tiles * panels * (share + 1) // shares):
+        t = index // panels
+        low = index % panels * PANEL
+        if fast and rows < pattern[0]:
+            mean[:] = _ZERO
+        state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]), low)
+        _conduct_panel(*state, identity[t], fits, p, pattern, factor, mean, variance)
+        if fast:
+            transform(mean)
+            pick_lines(pattern, mean, y)
+        else:
+            multiply(x, mean, 0, y)
+            multiply(squares, variance, 0, v)
+        length = min(PANEL, width - low)
+        adc = (identity[t], columns[t], full_scale[t], half_codes)
+        report_panel(y, v, low, length, number, *adc, words, out[t])
+
+
+@parallel
+def _measure(
+    shares: int,
+    x: np.ndarray,
+    pattern: np.ndarray,
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    clock_s: np.ndarray,
+    identity: np.ndarray,
+    fits: np.ndarray,
+    p: StateParameters,
+    number: int,
+    columns: np.ndarray,
+    full_scale: np.ndarray,
+    half_codes: np.float32,
+) -> np.ndarray:
+    tiles, _, _, width = conductance.shape
+    out = np.empty((tiles, x.shape[0], width), np.float32)
+    fast = worth_it(pattern, x.shape[0], x.shape[1])
+    squares = np.empty((0, 0) if fast else x.shape, np.float32)
+    if not fast:
+        squares_of(x, squares)
+    for share in prange(shares):
+        _measure_share(
+            share,
+            shares,
+            x,
+            squares,
+            pattern,
+            conductance,
+            last_device,
+            last_s,
+            clock_s,
+            identity,
+            fits,
+            p,
+            np.uint64(number),
+            columns,
+            full_scale,
+            half_codes,
+            out,
+        )
+    return out
+
+
+def measure(
+    x: np.ndarray,
+    pattern: np.ndarray,
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    clock_s: np.ndarray,
+    identity: np.ndarray,
+    fits: np.ndarray,
+    parameters: StateParameters,
+    number: int,
+    columns: np.ndarray,
+    full_scale: np.ndarray,
+    half_codes: np.float32,
+) -> np.ndarray:
+    """Multiply inputs by devices as they are now; see `fastaimc.reference.measure.measure`."""
+    return _measure(
+        workers(),
+        x,
+        pattern,
+        conductance,
+        last_device,
+        last_s,
+        clock_s,
+        identity,
+        fits,
+        parameters,
+        number,
+        columns,
+        full_scale,
+        half_codes,
+    )
