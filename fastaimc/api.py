@@ -195,13 +195,15 @@ def _matrices(job: Job, backend: Any, threads: int | None) -> list[AnalogMatrix]
     tiles, _, columns = core.shape
     scale = state.get("scale", np.ones((tiles, columns), dtype=np.float32))
     offset = state.get("offset", np.zeros((tiles, columns), dtype=np.float32))
+    state.clear()  # what the method knew is not needed while matrices are made
     where = provenance(core.config, to_dict(job.run.method), job.seed, job.engine_name, backend)
     out, low = [], 0
     for layer in job.layers:
         part = slice(low, low + layer.mapping.tiles)
         low = part.stop
         rows, width = layer.mapping.extents.max(axis=0)
-        piece = core.part(part, int(rows), int(width))
+        whole = (layer.mapping.tiles, rows, width) == core.shape
+        piece = core if whole else core.part(part, int(rows), int(width))
         programmed = Programmed(
             core=piece,
             mapping=layer.mapping,

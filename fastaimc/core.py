@@ -15,7 +15,7 @@ from fastaimc.parameters import F32
 NONE = 255  # no device
 PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 on belong to users
 LOG_AGE_STEP = 0.01  # matrices are refreshed when a cell's log age has moved by more
-CELLS_AT_A_TIME = 1 << 20  # whose rows are read together: what is needed meanwhile is large
+CELLS_AT_A_TIME = 1 << 18  # whose rows are read together: what is needed meanwhile is large
 MOST_PULSES = 65535  # of a cell that are counted
 CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at least g_max times this
 

@@ -182,7 +182,8 @@ def test_kappa_keeps_noise_from_pulsing(monkeypatch: pytest.MonkeyPatch) -> None
     go_on(method, chip, state, range(20))  # to learn how noisy reads are
     fresh = []
     for index in range(20, 40):
-        chip.targets = chip.cells.astype(np.float32)  # whatever a pulse left is right
+        chip.targets.flags.writeable = True
+        chip.targets[...] = chip.cells  # whatever a pulse left is right
         state["count"][...], state["total"][...] = 0, 0
         go_on(method, chip, state, range(index, index + 1))
         fresh.append(chip.pulses[-1][0] != NONE)

@@ -102,6 +102,8 @@ class GradientDescentProgramming:
             for index in range(self.start_rounds):
                 first.iterate(terminals, engine, key, state, index)
             del state["pooled"]
+            state["total"][...] = 0
+            state["count"][...] = 0
         else:
             state = prepare(
                 terminals,
@@ -111,10 +113,9 @@ class GradientDescentProgramming:
                 shoot=self.start_from == "single_shot",
                 calibrate=False,
             )
-        for name in ("dark", "rest"):
-            state.pop(name, None)
-        state["total"] = np.zeros(terminals.shape, dtype=np.float32)
-        state["count"] = np.zeros(terminals.shape, dtype=np.uint8)
+            state["total"] = np.zeros(terminals.shape, dtype=np.float32)
+            state["count"] = np.zeros(terminals.shape, dtype=np.uint8)
+        state.pop("dark", None)
         if self.affine_every:
             tiles, _, columns = terminals.shape
             state["scale"] = np.ones((tiles, columns), dtype=np.float32)

@@ -85,6 +85,7 @@ class IterativeProgramming:
             settle=self.verify_delay,
             shoot=True,
             calibrate=self.calibrate,
+            rest=self.verify == "device",
         )
         if "dark" not in state:
             state["dark"] = dark_reading(terminals, self.fine)
@@ -95,8 +96,6 @@ class IterativeProgramming:
         if self.verify == "device":
             state["open"] = state["device"].copy()
             state["filled"][...] = NONE  # each device has its own share and keeps it
-        else:
-            del state["rest"]
         return state
 
     def iterate(

@@ -15,7 +15,7 @@ from fastaimc.programming.method import State
 from fastaimc.terminals import Terminals
 
 NONE = 255  # no device
-CELLS_AT_A_TIME = 1 << 20
+CELLS_AT_A_TIME = 1 << 18
 AGE = 2.0  # typical age of a cell when it is read, in waits: most were not pulsed in the last round
 
 

@@ -32,6 +32,7 @@ def prepare(
     settle: float,
     shoot: bool,
     calibrate: bool,
+    rest: bool = False,
 ) -> State:
     """SET and RESET all devices, choose each cell's analog one and bring it near its aim.
 
@@ -49,28 +50,28 @@ def prepare(
         Pulse the analog device once with the nominal code of its aim; otherwise it stays in RESET.
     calibrate : bool
         Find each column's offset from sums of the reads of SET devices, if there are such reads
-        and a step of the ADC is coarser than the scatter of a pulse; otherwise it is a dark
-        reading.
+        and a step of the ADC is coarser than a pulse's scatter; otherwise from a dark reading.
+    rest : bool
+        Also return `rest`: what the analog device is to hold, with the sign of its polarity.
 
     Returns
     -------
     dict of ndarray
         `device`, `filled`, `level`, `swing` and `aim` as for the engine's `gradient_pulses`, the
-        buffers `fire` and `code`, `rest`: what the analog device is to hold, with the sign of
-        its polarity; with "two_device" also `dark`: the offset of every column, (tile, column), µS.
+        buffers `fire` and `code`; with "two_device" also `dark`: the offset of every column,
+        (tile, column), µS.
     """
-    positive = terminals.targets >= 0
-    _initialise(terminals, positive)
+    _initialise(terminals)
     dark: State = {}
     if allocation == "two_device":
         terminals.wait(seconds := settle * terminals.t_eval_s)
-        values, dark["dark"] = _set_values(terminals, positive, fine, calibrate)
+        values, dark["dark"] = _set_values(terminals, fine, calibrate)
         values /= terminals.nominal.fading(seconds, terminals.t_eval_s)[0]
         values = _likely(terminals, values, fine)
     else:
         values = np.full((1, 1, 1, 1), terminals.nominal.set_us, dtype=np.float32)
         values = np.broadcast_to(values, (terminals.devices // 2, *terminals.shape))
-    state = _allocate(terminals, positive, values)
+    state = _allocate(terminals, values, rest)
     start = state["aim"] if shoot else np.full_like(state["aim"], RESET)
     terminals.pulse(state["device"], start)
     return (
@@ -85,19 +86,30 @@ def prepare(
     )
 
 
-def _initialise(terminals: Terminals, positive: np.ndarray) -> None:
+def _initialise(terminals: Terminals) -> None:
     """SET the devices that add to a cell's target and RESET the others."""
     half = terminals.devices // 2
-    zero = terminals.targets == 0
+    device = np.empty(terminals.shape, dtype=np.uint8)
+    code = np.empty(terminals.shape, dtype=np.uint8)
     for index in range(terminals.devices):
-        wanted = (positive if index < half else ~positive) & ~zero
-        device = np.full(terminals.shape, index, dtype=np.uint8)
-        terminals.pulse(device, np.where(wanted, np.uint8(SET), np.uint8(RESET)))
+        for part in parts(terminals.shape):
+            targets = terminals.targets[part]
+            code[part] = np.where(targets > 0 if index < half else targets < 0, SET, RESET)
+        device[...] = index
+        terminals.pulse(device, code)
 
 
-def _set_values(
-    terminals: Terminals, positive: np.ndarray, fine: bool, calibrate: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _of_polarity(terminals: Terminals, devices: int) -> np.ndarray:
+    """Select devices of each target's polarity: `devices` has a bit for each of the first half."""
+    half = terminals.devices // 2
+    select = np.empty(terminals.shape, dtype=np.uint8)
+    for part in parts(terminals.shape):
+        adds = terminals.targets[part] >= 0
+        select[part] = np.where(adds, np.uint8(devices), np.uint8(devices << half))
+    return select
+
+
+def _set_values(terminals: Terminals, fine: bool, calibrate: bool) -> tuple[np.ndarray, np.ndarray]:
     """Read every device of each target's polarity alone, (device, tile, row, column), µS.
 
     The other array is the offset of every column, taken off already.
@@ -106,12 +118,11 @@ def _set_values(
     rows = np.arange(terminals.shape[1])
     singles = np.empty((half, *terminals.shape), dtype=np.float32)
     for index in range(half):
-        select = np.where(positive, np.uint8(1 << index), np.uint8(1 << (half + index)))
-        singles[index] = terminals.read_rows(rows, select, fine)
+        singles[index] = terminals.read_rows(rows, _of_polarity(terminals, 1 << index), fine)
     dark = dark_reading(terminals, fine)
     coarse = terminals.lsb_us(fine).max() > terminals.nominal.scatter_us.max()
     if calibrate and coarse and half > 1:
-        dark = _offsets(terminals, positive, singles, dark, fine)
+        dark = _offsets(terminals, singles, dark, fine)
     singles -= dark[:, None, :]
     return np.abs(singles, out=singles), dark
 
@@ -133,9 +144,7 @@ def _likely(terminals: Terminals, values: np.ndarray, fine: bool) -> np.ndarray:
     return values
 
 
-def _offsets(
-    terminals: Terminals, positive: np.ndarray, singles: np.ndarray, dark: np.ndarray, fine: bool
-) -> np.ndarray:
+def _offsets(terminals: Terminals, singles: np.ndarray, dark: np.ndarray, fine: bool) -> np.ndarray:
     """Return every column's offset from sums, which no rounding of one code hides, (tile, column).
 
     What a cell's devices of one polarity read one by one, `singles`, less what they read together
@@ -143,38 +152,39 @@ def _offsets(
     to row.  `dark` counts by the variance of its one rounding.
     """
     count = len(singles)
-    all_of_them = 2**count - 1
-    select = np.where(positive, np.uint8(all_of_them), np.uint8(all_of_them << count))
+    select = _of_polarity(terminals, 2**count - 1)
     together = terminals.read_rows(np.arange(terminals.shape[1]), select, fine)
-    offset = (singles.sum(axis=0) - together) / (count - 1)
-    used = terminals.targets != 0
     weight = (count + 1) / (count - 1) ** 2
-    total = np.where(used, offset, 0).sum(axis=1) + weight * dark
-    return np.asarray(total / (used.sum(axis=1) + weight), dtype=np.float32)
+    total, number = weight * dark.astype(np.float64), np.full(dark.shape, weight)
+    for part in parts(terminals.shape):
+        offset = (singles[(slice(None), *part)].sum(axis=0) - together[part]) / (count - 1)
+        used = terminals.targets[part] != 0
+        total += np.where(used, offset, 0).sum(axis=1, dtype=np.float64)
+        number += used.sum(axis=1)
+    return np.asarray(total / number, dtype=np.float32)
 
 
-def _allocate(terminals: Terminals, positive: np.ndarray, values: np.ndarray) -> State:
+def _allocate(terminals: Terminals, values: np.ndarray, rest: bool) -> State:
     """Return each cell's analog device, its SET ones and its aim; RESET the devices beyond it."""
     half = terminals.devices // 2
     shape = terminals.shape
-    state: State = {
-        "device": np.empty(shape, dtype=np.uint8),
-        "filled": np.empty(shape, dtype=np.uint8),
-        "aim": np.empty(shape, dtype=np.uint8),
-        "rest": np.empty(shape, dtype=np.float32),
-    }
-    surplus = np.empty((half, *shape), dtype=np.uint8)
+    state: State = {name: np.empty(shape, dtype=np.uint8) for name in ("device", "filled", "aim")}
+    if rest:
+        state["rest"] = np.empty(shape, dtype=np.float32)
+    surplus = np.empty((half - 1, *shape), dtype=np.uint8)
     for part in parts(shape):
-        targets, adds = terminals.targets[part], positive[part]
+        targets = terminals.targets[part]
+        adds = targets >= 0
         all_of_them = (slice(None), *part)
         device, filled, aim_us = _allocate_rows(
             targets, adds, values[all_of_them], surplus[all_of_them]
         )
         state["device"][part], state["filled"][part] = device, filled
         state["aim"][part] = np.rint(terminals.nominal.code(aim_us))
-        state["rest"][part] = np.where(adds, aim_us, -aim_us)
-    for rank in range(1, half):  # even with no such cell: pulses are numbered
-        terminals.pulse(surplus[rank], np.full(shape, RESET, np.uint8))
+        if rest:
+            state["rest"][part] = np.where(adds, aim_us, -aim_us)
+    for beyond in surplus:  # even with no such cell: pulses are numbered
+        terminals.pulse(beyond, np.full(shape, RESET, np.uint8))
     return state
 
 
@@ -192,7 +202,8 @@ def _allocate_rows(
         this = order[rank] + offset
         g = np.take_along_axis(values, order[rank][None], axis=0)[0]
         found = device != NONE
-        surplus[rank] = np.where(found & (targets != 0), this, np.uint8(NONE))
+        if rank > 0:
+            surplus[rank - 1] = np.where(found & (targets != 0), this, np.uint8(NONE))
         fits = ~found & ((rest <= g) | (rank == half - 1))
         more = ~found & ~fits
         device[fits] = this[fits]
