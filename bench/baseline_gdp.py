@@ -1,71 +1,44 @@
 """One iteration of GDP as a good programmer would write it with NumPy.
 
 The outputs' error and its gradient are products of whole arrays; what follows from it is done for
-the cells beyond their threshold alone.  Everything that belongs to a device for life is stored and
-looked up, where the engine draws it again: 36 bytes a device more.
+the cells beyond their threshold alone.  It holds 30 bytes a device more than the engine does.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from baselines import NumpyCrossbar
+from gdp_tile import Tile
 from scene import Phase
 
-from fastaimc.engine import INPUT_KINDS
-from fastaimc.parameters import F32, FitParameters, StepParameters
-from fastaimc.programming.plan import wait_for
-from fastaimc.reference import pcm, philox
-from fastaimc.reference.controller import LEVELS, MOST_FLIPS, TINY, TOP
-from fastaimc.terminals import Terminals
+from fastaimc.parameters import FitParameters, StepParameters
+from fastaimc.reference.controller import LEVELS, MOST_FLIPS, TOP
 
-NONE = 255
-CODES = np.arange(255.0, -1.0, -1.0)
+HALVINGS = np.float32(0.5) ** np.arange(MOST_FLIPS + 1)
 
 
 class NumpyGDP:
     """GDP on one tile, without re-fits of the columns."""
 
-    def __init__(self, phase: Phase) -> None:
-        self.phase = phase
-        core, _ = phase.restore()
-        shape = core.conductance.shape
-        p = self.pulses = core.config.device.parameters()  # type: ignore[union-attr]
-        z = [
-            pcm.cell_normals(core.identity, shape, 0, purpose)[0].astype(np.float32)
-            for purpose in (
-                philox.SET_SPREAD,
-                philox.CENTRE_SPREAD,
-                philox.WIDTH_SPREAD,
-                philox.DRIFT,
-            )
-        ]
-        self.log_g = p.log_g_set + p.g_set_spread * z[0]
-        self.centre = p.centre_ua * (1 + p.centre_spread * z[1])
-        self.width = p.width_ua * (1 + p.width_spread * z[2])
-        self.z_nu = z[3]
-        self.fits = [FitParameters(*row) for row in core.config.state_fits()]
-        self.age = core.config.state_parameters()
-        batch, rows = phase.method.batch, shape[2]
-        kind = INPUT_KINDS[phase.method.inputs]
-        x = core.engine.inputs(kind, phase.key, 0, batch, rows)
-        self.x = x * F32(phase.method.amplitude)
-        self.transposed = np.ascontiguousarray(self.x.T)
-        self.power = (self.x**2).sum(axis=0)[:, None]
-        self.crossbar = NumpyCrossbar(core, batch)
-        self.mean, self.variance = np.empty((2, *shape[2:]), dtype=np.float32)
+    def __init__(self, phase: Phase, iterations: int) -> None:
+        tile = self.tile = Tile(phase, iterations)
+        self.crossbar = NumpyCrossbar(tile.core, tile.method.batch)
+        self.mean, self.variance = np.empty((2, *tile.core.shape[1:]), dtype=np.float32)
         self.crossbar.mean, self.crossbar.variance = self.mean, self.variance
-        curve = Terminals(core, phase.targets).nominal
-        self.curve, self.scatter = curve.conductance_us, curve.scatter_us
-        self.slope = np.maximum(-np.gradient(self.curve.astype(np.float64)), TINY).astype(F32)
         self.restore()
 
     def restore(self) -> None:
         """Begin again."""
-        self.core, self.state = self.phase.restore()
-        self.terminals = Terminals(self.core, self.phase.targets)
-        self.g = self.core.conductance[0]
+        tile = self.tile
+        tile.restore()
+        self.g = tile.core.conductance[0]
         self.nu = np.empty_like(self.g)
         self.q = np.empty_like(self.g)
+        self.total = tile.state["total"][0]
+        self.count = tile.state["count"][0].astype(np.float32)
+        self.shown = np.empty_like(self.mean)
+        self.scatter = tile.scatter_at_aim()
+        self.newest = tile.newest()
         everything = np.arange(self.g.size)
         self._restate(everything)
         self.fired = everything[:0]
@@ -77,19 +50,21 @@ class NumpyGDP:
 
     def refresh(self) -> None:
         """Bring mean and variance up to the clock."""
-        now, a = F32(self.core.clock_s[0]), self.age
-        last, last_s = self.core.last_device[0], self.core.last_s[0]
-        young = np.log(np.maximum(now - last_s, a.t_on_s) * a.inverse_t_ref)
+        now, a = self.tile.now(), self.tile.age
         old = np.log(max(now, a.t_on_s) * a.inverse_t_ref)
+        younger = np.log(np.maximum(now - self.tile.core.last_s[0], a.t_on_s) * a.inverse_t_ref)
+        younger -= old
+        power = np.empty_like(younger)
         self.mean[:] = 0
         self.variance[:] = 0
         for device, g in enumerate(self.g):
-            power = np.where(last == device, young, old)
+            np.multiply(self.newest[device], younger, out=power)
+            power += old
             power *= self.nu[device]
             np.negative(power, out=power)
             np.exp(power, out=power)
             power *= g
-            if device < len(self.g) // 2:
+            if device < self.tile.half:
                 self.mean += power
             else:
                 self.mean -= power
@@ -100,99 +75,99 @@ class NumpyGDP:
 
     def iterate(self, index: int) -> None:
         """Measure one batch, and pulse the cells beyond their threshold."""
-        method, state = self.phase.method, self.state
-        targets = wait_for(method, self.terminals, state, index)[0]
+        tile = self.tile
+        x, backward, deviation = tile.batches[index]
+        if tile.wait(index):
+            self._show(slice(None))
         self.refresh()
-        y = self.crossbar.mvm(self.x)
-        self.core.clock_s += method.batch * self.core.config.circuit.t_mvm_s
-        y -= self.x @ targets
+        y = self.crossbar.mvm(x)
+        tile.measured()
+        y -= x @ self.shown
         y -= y.mean(axis=0)
         rms = np.sqrt((y * y).mean(axis=0))
-        error = self.transposed @ y
-        error /= self.power
-        total, count = state["total"][0], state["count"][0]
-        total += error
-        count += 1
-        np.divide(total, count, out=error)
-        _, _, step = method.step.arguments(self.terminals, index, method.iterations)
-        threshold = (step.margin * self.scatter)[state["aim"][0]]
-        uncertain = rms * (step.kappa / np.sqrt(self.power))
-        uncertain /= np.sqrt(count, dtype=np.float32)
-        np.maximum(threshold, uncertain, out=threshold)
-        cells = np.flatnonzero((np.abs(error) > threshold) & (state["device"][0] != NONE))
-        total.ravel()[cells] = 0
-        count.ravel()[cells] = 0
-        self._pulse(cells, self._codes(cells, error.ravel()[cells], step))
+        self.total += backward @ y
+        self.count += 1
+        step = tile.step(index)
+        cells = self._beyond(rms * (step.kappa / deviation), step.margin)
+        error = self.total.ravel()[cells] / self.count.ravel()[cells]
+        self.total.ravel()[cells] = 0
+        self.count.ravel()[cells] = 0
+        self._pulse(cells, self._codes(cells, error, step))
+
+    def _beyond(self, threshold: np.ndarray, margin: np.float32) -> np.ndarray:
+        """Return the cells whose mean error is beyond its threshold.
+
+        Their sums are compared, so that no quotient is worked out for the others.
+        """
+        other = np.sqrt(self.count)
+        threshold *= other
+        np.multiply(self.scatter, self.count, out=other)
+        other *= margin
+        np.maximum(threshold, other, out=threshold)
+        np.abs(self.total, out=other)
+        return np.flatnonzero(other > threshold)
+
+    def _show(self, cells: np.ndarray | slice) -> None:
+        """Work out what some cells are to show: it changes with their aim and with the waits."""
+        tile = self.tile
+        (aim,) = tile.known("aim")
+        target = tile.targets.ravel()[cells]
+        self.shown.ravel()[cells] = target * tile.gain + np.sign(target) * tile.ahead[aim[cells]]
 
     def _codes(self, cells: np.ndarray, error: np.ndarray, p: StepParameters) -> np.ndarray:
         """Move the amplitudes of some cells; return their codes."""
-        device, level, swing, aim = (
-            self.state[name].ravel() for name in ("device", "level", "swing", "aim")
-        )
-        d, lv, sw, a = device[cells], level[cells], swing[cells], aim[cells]
-        half = len(self.g) // 2
-        high = np.where(d < half, error, -error)
-        present = np.interp(self.curve[a] + high, self.curve[::-1], CODES)
-        size = np.minimum(np.abs(a - present), np.abs(error) / self.slope[a])
+        tile = self.tile
+        device, level, swing, aim = tile.known("device", "level", "swing", "aim")
+        lv, sw, a = level[cells], swing[cells], aim[cells]
+        high = error * (1 - 2 * (device[cells] >= tile.half).astype(np.float32))
+        there = (tile.curve[a] + high) / np.float32(tile.inverse_step) + np.float32(0.5)
+        present = tile.inverse[np.clip(there, 0, len(tile.inverse) - 1).astype(np.int32)]
+        size = np.minimum(np.abs(a - present), np.abs(error) / tile.slope[a])
         size = np.maximum(size, np.abs(error) / p.steepest)
-        flips = np.abs(sw.astype(np.int64)) - 1
-        same = np.where(high > 0, sw > 0, sw < 0)
-        flips = np.where(same, np.maximum(flips - 1, 0), np.minimum(flips + 1, MOST_FLIPS))
-        direction = np.where(high > 0, 1, -1)
-        moved = direction * np.minimum(p.gain * size, p.max_step) * 0.5**flips
+        direction = np.sign(high)
+        flips = np.clip(np.abs(sw) - 2 * (sw * direction > 0).astype(np.int8), 0, MOST_FLIPS)
+        moved = direction * np.minimum(p.gain * size, p.max_step) * HALVINGS[flips]
         moved = np.clip(np.rint(lv + moved * LEVELS), 0, TOP)
-        moved = np.where((lv == TOP) & (high < 0), a.astype(np.int64) * LEVELS, moved)
-        new_swing = direction * (1 + flips)
-        edge = np.flatnonzero(((lv == 0) & (high < 0)) | ((lv == TOP) & (high > 0)))
-        for k in edge:  # few: where the analog device has no more to give
-            self._hand_over(int(cells[k]), float(high[k]), int(k), moved, new_swing)
+        moved = np.where((lv == TOP) & (high < 0), a.astype(np.int16) * LEVELS, moved)
         level[cells] = moved
-        swing[cells] = new_swing
-        return (level[cells] + LEVELS // 2) // LEVELS
-
-    def _hand_over(
-        self, cell: int, high: float, k: int, moved: np.ndarray, new_swing: np.ndarray
-    ) -> None:
-        """Let another device of a cell become analog, if there is one."""
-        device, filled, aim = (self.state[name].ravel() for name in ("device", "filled", "aim"))
-        analog, bits, half = int(device[cell]), int(filled[cell]), len(self.g) // 2
-        if bits == NONE:
-            return
-        low = 0 if analog < half else half
-        up = high < 0
-        heirs = [d for d in range(low, low + half) if d != analog and bool(bits >> d & 1) != up]
-        if heirs:
-            filled[cell] = bits | 1 << analog if up else bits & 255 - (1 << heirs[0])
-            device[cell] = heirs[0]
-            wanted = -high if up else self.curve[0] - high
-            aim[cell] = np.rint(np.interp(wanted, self.curve[::-1], CODES))
-            moved[k], new_swing[k] = int(aim[cell]) * LEVELS, 0
+        swing[cells] = direction * (1 + flips)
+        edge = np.flatnonzero(((lv == 0) & (high < 0)) | ((lv == TOP) & (high > 0)))
+        given = cells[edge[tile.hand_over(cells[edge], high[edge])]]
+        level[given] = aim[given].astype(np.int16) * LEVELS
+        swing[given] = 0
+        self.scatter.ravel()[given] = tile.scatter[aim[given]]
+        self._show(given)
+        code: np.ndarray = (level[cells] + LEVELS // 2) // LEVELS
+        return code
 
     def _pulse(self, cells: np.ndarray, code: np.ndarray) -> None:
         """Pulse the analog devices of some cells."""
-        p, core = self.pulses, self.core
-        device = self.state["device"].ravel()[cells]
+        tile, core, p = self.tile, self.tile.core, self.tile.pulses
+        (device,) = (known[cells] for known in tile.known("device"))
         at = device.astype(np.int64) * self.mean.size + cells
-        centre, width = self.centre.ravel()[at], self.width.ravel()[at]
+        centre, width = tile.centre.ravel()[at], tile.width.ravel()[at]
         current = p.current_min_ua + code.astype(np.float32) * p.current_step_ua
         s = 1 / (1 + np.exp((centre - current) / width))
-        g = np.exp(self.log_g.ravel()[at] - p.depth * s)
+        g = np.exp(tile.log_g.ravel()[at] - p.depth * s)
         scatter = np.hypot(g * p.depth * s * (1 - s) / width * p.jitter_ua, p.floor_us)
         g += scatter * self.crossbar.random.standard_normal(len(at), dtype=np.float32)
         self.g.reshape(-1)[at] = np.maximum(g, 0)
         self._restate(at)
-        core.last_device.ravel()[cells] = device
-        core.last_s.ravel()[cells] = F32(core.clock_s[0])
-        slots = np.ceil(len(cells) / core.config.circuit.parallel_pulses)
-        core.clock_s += slots * core.config.circuit.t_pulse_s
+        last = core.last_device.ravel()
+        before = np.minimum(last[cells], len(self.g)).astype(np.int64)
+        self.newest.reshape(-1)[before * self.mean.size + cells] = 0
+        self.newest.reshape(-1)[at] = 1
+        last[cells] = device
+        core.last_s.ravel()[cells] = tile.now()
+        tile.pulsed(len(cells))
         self.fired = cells
 
     def _restate(self, at: np.ndarray) -> None:
         """Work out drift exponent and noise of some devices from what they hold."""
-        x = np.clip(self.g.ravel()[at] * self.age.inverse_scale, 1e-3, 1)
+        x = np.clip(self.g.ravel()[at] * self.tile.age.inverse_scale, 1e-3, 1)
         log_x = np.log(x)
-        mean, std, q = (_fit(f, x, log_x) for f in self.fits)
-        self.nu.ravel()[at] = np.abs(mean + std * self.z_nu.ravel()[at])
+        mean, std, q = (_fit(f, x, log_x) for f in self.tile.fits)
+        self.nu.ravel()[at] = np.abs(mean + std * self.tile.z_nu.ravel()[at])
         self.q.ravel()[at] = q
 
 
@@ -200,4 +175,6 @@ def _fit(f: FitParameters, x: np.ndarray, log_x: np.ndarray) -> np.ndarray:
     """Return a published fit at the states `x`."""
     logarithmic = np.clip(f.slope * log_x + f.offset, f.low, f.high)
     cubic = ((f.c3 * x + f.c2) * x + f.c1) * x + f.c0
-    return np.where(x < f.split, logarithmic, cubic)
+    below = (x < f.split).astype(np.float32)  # a choice by `where` would miss branches
+    fitted: np.ndarray = cubic + below * (logarithmic - cubic)
+    return fitted

@@ -6,6 +6,9 @@ their outputs have the same mean and variance (`checks.same_statistics`), and ne
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,7 +53,7 @@ class NumpyCrossbar:
         driven *= p.dac
         np.rint(driven, out=driven)
         driven /= p.dac
-        y = driven @ self.mean
+        y: np.ndarray = driven @ self.mean
         driven *= driven
         np.matmul(driven, self.variance, out=noise)
         np.sqrt(noise, out=noise)
@@ -74,14 +77,23 @@ class NumpyCrossbar:
         return y
 
 
+@contextmanager
+def torch_threads(torch: Any) -> Iterator[None]:
+    """Run PyTorch on as many threads as the kernels, and without bookkeeping for gradients."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class TorchCrossbar:
     """The same in PyTorch."""
 
     def __init__(self, core: Core, batch: int) -> None:
-        import torch
-
-        self.torch: Any = torch
-        torch.set_num_threads(THREADS)
+        torch = self.torch = importlib.import_module("torch")
         self.random = torch.Generator().manual_seed(1)
         self.mean, self.variance = (torch.from_numpy(m[0].copy()) for m in core.matrices())
         p = self.periphery = Periphery(core)
@@ -90,53 +102,55 @@ class TorchCrossbar:
 
     def mvm(self, x: np.ndarray) -> np.ndarray:
         """Return what the ADCs report of inputs (batch, row)."""
-        p = self.periphery
-        gain, offset, bow, cubic = self.columns
-        with self.torch.inference_mode():
-            driven = self.torch.from_numpy(x).clamp(-1, 1).mul_(p.dac).round_().div_(p.dac)
-            y = driven @ self.mean
-            noise = (driven.square_() @ self.variance).sqrt_()
-            y.addcmul_(noise, self.normals.normal_(generator=self.random)).div_(p.full_scale)
-            inside = y.clamp(-1, 1)
-            bend = self.torch.addcmul(bow, inside, cubic)
-            bend.mul_(inside.square_().neg_().add_(1))
-            y.mul_(gain).add_(offset).add_(bend).clamp_(-1, 1)
-            outputs: np.ndarray = y.mul_(p.adc).round_().mul_(p.full_scale / p.adc).numpy()
+        with torch_threads(self.torch):
+            outputs: np.ndarray = self.outputs(self.torch.from_numpy(x)).numpy()
         return outputs
 
+    def outputs(self, x: Any) -> Any:
+        """Return the same of a tensor."""
+        p = self.periphery
+        gain, offset, bow, cubic = self.columns
+        driven = x.clamp(-1, 1).mul_(p.dac).round_().div_(p.dac)
+        y = driven @ self.mean
+        noise = (driven.square_() @ self.variance).sqrt_()
+        y.addcmul_(noise, self.normals.normal_(generator=self.random)).div_(p.full_scale)
+        inside = y.clamp(-1, 1)
+        bend = self.torch.addcmul(bow, inside, cubic)
+        bend.mul_(inside.square_().neg_().add_(1))
+        y.mul_(gain).add_(offset).add_(bend).clamp_(-1, 1)
+        return y.mul_(p.adc).round_().mul_(p.full_scale / p.adc)
 
-CROSSBARS: dict[str, Any] = {"numpy": NumpyCrossbar, "torch": TorchCrossbar}
 
-
-def crossbar_agrees(kind: str, n: int, batch: int) -> None:
+def crossbar_agrees(kind: Callable[[Core, int], Any], n: int, batch: int) -> None:
     """Hold a baseline's outputs to mean and variance of the engine's."""
     core, x = holding(n), inputs(n, batch)
-    other = CROSSBARS[kind](core, batch)
+    other = kind(core, batch)
     theirs = np.array([other.mvm(x) for _ in range(DRAWS)])
     with core.engine.threads(THREADS):
         mine = np.array([core.mvm(x[None], np.zeros(1, np.int32))[0] for _ in range(DRAWS)])
     same_statistics(mine, theirs)
 
 
-def iteration_agrees(phase: Phase, other: Any, draws: int = 100) -> None:
-    """Hold the first iteration of a baseline of GDP to the engine's.
+def iterations_agree(phase: Phase, other: Any, iterations: int = 2, draws: int = 100) -> None:
+    """Hold the first iterations of a baseline of GDP to the engine's.
 
     The columns of a tile are independent of each other: what the cells of each conduct afterwards,
-    and how many of them are pulsed.
+    and how many of them the last iteration pulses.
     """
     conducted, pulsed = [], []
     for draw in range(draws):
         core, state = phase.restore()
         core.number += draw << 16
-        core.step += draw
-        phase.run(core, state, 1)
+        core.step += draw * iterations
+        phase.run(core, state, iterations)
         with core.engine.threads(THREADS):
             conducted.append(core.matrices()[0][0].sum(axis=0))
         pulsed.append((state["fire"][0] != 255).sum(axis=0))
     conducts, pulses = [], []
     for _ in range(draws):
         other.restore()
-        other.iterate(0)
+        for index in range(iterations):
+            other.iterate(index)
         other.refresh()
         conducts.append(other.mean.sum(axis=0))
         pulses.append(other.pulsed_columns())

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import probes
+from baseline_gdp import NumpyGDP
+from baseline_gdp_torch import TorchGDP
+from baseline_others import AihwkitCrossbar, CrossSimCrossbar, outputs_hold
+from baselines import NumpyCrossbar, TorchCrossbar, crossbar_agrees
 from works import (
     Bench,
     Builder,
@@ -99,8 +103,35 @@ FASTER = "× as fast"
 MVM = Case("mvm", "noisy MVM", PRODUCTS, 1.2, mvm, small=LITTLE)
 PHASE = Case("gdp", "GDP phase", "× its four products", 1.4, gdp_phase, batch=256, small=LITTLE)
 AFTER = Case("mvm_after", "MVM after a product", "× both alone", 1.5, after_product, batch=32)
-NUMPY = Case("numpy_mvm", "noisy MVM in NumPy", FASTER, None, mvm_baseline("numpy"), small=LITTLE)
-NUMPY_GDP = Case("numpy_gdp", "GDP in NumPy", FASTER, None, gdp_baseline, batch=256)
+NUMPY = Case(
+    key="numpy_mvm",
+    title="noisy MVM in NumPy",
+    unit=FASTER,
+    goal=None,
+    builder=mvm_baseline(NumpyCrossbar, crossbar_agrees),
+    small=LITTLE,
+    checked_at_size=True,
+)
+TORCH = replace(
+    NUMPY,
+    key="torch_mvm",
+    title="noisy MVM in PyTorch",
+    builder=mvm_baseline(TorchCrossbar, crossbar_agrees),
+)
+AIHWKIT = replace(
+    NUMPY,
+    key="aihwkit_mvm",
+    title="MVM of aihwkit, noisy outputs",
+    builder=mvm_baseline(AihwkitCrossbar, outputs_hold),
+)
+CROSSSIM = replace(
+    NUMPY,
+    key="crosssim_mvm",
+    title="MVM of CrossSim, noisy devices",
+    builder=mvm_baseline(CrossSimCrossbar, outputs_hold),
+)
+NUMPY_GDP = Case("numpy_gdp", "GDP in NumPy", FASTER, None, gdp_baseline(NumpyGDP), batch=256)
+TORCH_GDP = Case("torch_gdp", "GDP in PyTorch", FASTER, None, gdp_baseline(TorchGDP), batch=256)
 WHOLE = Case("gdp_reference", "GDP, reference engine", REFERENCE, 8.0, against_reference)
 
 CASES: tuple[Case, ...] = (
@@ -145,20 +176,14 @@ CASES: tuple[Case, ...] = (
         builder=probe(probes.cold_compile, probes.COMPARE),
     ),
     *(
-        replace(NUMPY, n=n, batch=batch, checked_at_size=True)
+        replace(case, n=n, batch=batch)
+        for case in (NUMPY, TORCH, AIHWKIT)
         for n, batch in ((256, 32), (256, 256), (1024, 256))
     ),
+    replace(CROSSSIM, n=256, batch=32),  # at 1024 and 256 its copies would take 2 GB each
     *(
-        replace(
-            NUMPY,
-            key="torch_mvm",
-            title="noisy MVM in PyTorch",
-            builder=mvm_baseline("torch"),
-            n=n,
-            batch=batch,
-            checked_at_size=True,
-        )
-        for n, batch in ((256, 32), (256, 256), (1024, 256))
+        replace(case, n=n, small={"n": 64, "batch": 64})
+        for case in (NUMPY_GDP, TORCH_GDP)
+        for n in (256, 1024)
     ),
-    *(replace(NUMPY_GDP, n=n, small={"n": 64, "batch": 64}) for n in (256, 1024)),
 )

@@ -10,6 +10,9 @@ from measure import Figure, Rounds, figure, numpy_blas
 from scene import THREADS
 from works import Bench
 
+# Modules that baselines of these names are made of, where they are installed.
+NEEDED = {"torch": "torch", "aihwkit": "aihwkit", "crosssim": "simulator"}
+
 
 def marked(case: Case) -> Any:
     return pytest.param(case, id=case.id, marks=pytest.mark.benchmark(group=case.group))
@@ -18,8 +21,8 @@ def marked(case: Case) -> Any:
 @pytest.mark.parametrize("case", [marked(case) for case in CASES])
 def test_speed(case: Case, benchmark: Any, request: pytest.FixtureRequest) -> None:
     """Hold what is timed to its specification; no time is ever an error."""
-    if case.key.startswith("torch"):
-        pytest.importorskip("torch")
+    if (needed := NEEDED.get(case.key.split("_")[0])) is not None:
+        pytest.importorskip(needed)
     checked = case.shrunk().build()
     checked.check()
     if benchmark.disabled:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import baseline_gdp
 import baselines
 import checks
 import numpy as np
@@ -18,7 +18,7 @@ from fastaimc import engine as engines
 from fastaimc.core import NONE, Core
 from fastaimc.programming.method import State
 
-ITERATIONS = 4  # of GDP beside the NumPy baseline
+ITERATIONS = 4  # of GDP beside a baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +89,18 @@ def after_product(n: int, batch: int) -> Bench:
     return Bench(both, lambda: checks.mvm_agrees(n, batch), (product, alone))
 
 
-def mvm_baseline(kind: str) -> Builder:
-    """Return what sets a baseline's MVM against the engine's."""
+def mvm_baseline(
+    kind: Callable[[Core, int], Any], holds: Callable[[Any, int, int], None]
+) -> Builder:
+    """Return what sets another MVM of the same core against the engine's, and what it must hold."""
 
     def build(n: int, batch: int) -> Bench:
         core, x = holding(n), inputs(n, batch)
-        other = baselines.CROSSBARS[kind](core, batch)
+        other = kind(core, batch)
         return Bench(
             work=mvm_work(core, x),
             others=(Work(lambda: other.mvm(x)),),
-            check=lambda: baselines.crossbar_agrees(kind, n, batch),
+            check=lambda: holds(kind, n, batch),
             formula="speed-up",
         )
 
@@ -136,21 +138,25 @@ def gdp_phase(n: int, batch: int) -> Bench:
     )
 
 
-def gdp_baseline(n: int, batch: int) -> Bench:
-    """Set first iterations of GDP in NumPy against the engine's."""
-    phase = Phase.of(n, fa.GradientDescentProgramming(batch=batch, affine_every=0))
-    other = baseline_gdp.NumpyGDP(phase)
+def gdp_baseline(kind: Callable[[Phase, int], Any]) -> Builder:
+    """Return what sets a baseline's first iterations of GDP against the engine's."""
 
-    def iterate() -> None:
-        for index in range(ITERATIONS):
-            other.iterate(index)
+    def build(n: int, batch: int) -> Bench:
+        phase = Phase.of(n, fa.GradientDescentProgramming(batch=batch, affine_every=0))
+        other = kind(phase, ITERATIONS)
 
-    return Bench(
-        work=phase_work(phase, ITERATIONS),
-        others=(Work(iterate, other.restore),),
-        check=lambda: baselines.iteration_agrees(phase, other),
-        formula="speed-up",
-    )
+        def iterate() -> None:
+            for index in range(ITERATIONS):
+                other.iterate(index)
+
+        return Bench(
+            work=phase_work(phase, ITERATIONS),
+            others=(Work(iterate, other.restore),),
+            check=lambda: baselines.iterations_agree(phase, other),
+            formula="speed-up",
+        )
+
+    return build
 
 
 def pulse_work(core: Core, device: int, code: np.ndarray) -> Work:

@@ -16,10 +16,14 @@ from fastaimc.errors import ConfigError, InputError, check_integer, check_number
 from fastaimc.job import Job, Layer, method_key, observer, stack_layers
 from fastaimc.mapping import check_weights, to_tiles
 from fastaimc.matrix import AnalogMatrix, Programmed
+from fastaimc.memory import check_fits
 from fastaimc.programming import Method, check_method, to_dict
 from fastaimc.programming.loop import RECORDED, Hooks, Run, run
 from fastaimc.progress import Progress, reporter
 from fastaimc.provenance import provenance
+
+STATE_BYTES = 23  # of a cell beside conductances and target, at most, while it is programmed
+OBSERVED_BYTES = 10  # more, where errors and pulses are recorded
 
 Path = str | os.PathLike[str]
 Result = AnalogMatrix | dict[str, AnalogMatrix]
@@ -47,8 +51,7 @@ def program(
     config : CoreConfig, optional
         What the cores are made of; None: `presets.hermes()`.
     method : Method, optional
-        None: `DirectWrite` for a device given by its statistics, else
-        `GradientDescentProgramming`.
+        None: `DirectWrite` for a device given by its statistics, else GDP.
     seed, input_range, engine
         Of devices, noise and method; the |x| at the DAC's full scale (by name for a mapping);
         "numba", or "reference" for the specification in NumPy.
@@ -66,7 +69,7 @@ def program(
     Raises
     ------
     InputError, ConfigError
-        For an argument that cannot be programmed.
+        For an argument that cannot be programmed, or not in the memory that there is.
 
     Examples
     --------
@@ -78,6 +81,7 @@ def program(
     method = _check(config, method, seed, threads, record_every)
     backend = engines.load(engine)
     layers, blocks = _layers(weights, config, input_range)
+    _check_memory(blocks, config, record_every)
     core, targets = stack_layers(layers, blocks, config, backend, seed)
     core.cell_pulses = np.zeros(core.shape, dtype=np.uint16) if record_every else None
     job = Job(layers, Run(core, targets, method, method_key(seed)), seed, engine)
@@ -169,6 +173,21 @@ def _layers(
     if not layers:
         raise InputError("weights must hold at least one matrix, got an empty mapping")
     return layers, blocks
+
+
+def _check_memory(blocks: list[np.ndarray], config: CoreConfig, record_every: int) -> None:
+    """Raise for a program that cannot fit beside the targets that there are already."""
+    tiles, rows, columns = (
+        sum(len(block) for block in blocks),
+        *(max(block.shape[axis] for block in blocks) for axis in (1, 2)),
+    )
+    each = 4 * config.devices + STATE_BYTES + (OBSERVED_BYTES if record_every else 0)
+    if len(blocks) > 1:
+        each += 4  # they are stacked
+    check_fits(
+        float(tiles * rows * columns) * each,
+        f"weights ({tiles} × {rows} × {columns} cells, {each} bytes each)",
+    )
 
 
 def _finish(

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import fastaimc as fa
+from fastaimc import memory
 from fastaimc.errors import ConfigError, FastAIMCError, InputError, StorageError
 
 # Small work on a busy machine: waiting for a second thread costs more than it saves.
@@ -42,6 +43,26 @@ def refused(kind: type[Exception], message: str, call: Callable[[], Any]) -> Non
     text = str(caught.value)
     assert "\n" not in text
     assert len(text) < 400
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_in_memory_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a figure; 4 bytes a device and 23 for the state of 60 × 70 cells, and no more."""
+    weights = np.ones((70, 60))
+    for available, fits in ((60 * 70 * 39, True), (60 * 70 * 39 - 1, False)):
+        monkeypatch.setattr(memory, "available_bytes", lambda available=available: available)
+        if fits:
+            program(weights, HERMES, GDP)
+        else:
+            refused(
+                InputError,
+                r"^weights \(1 × 60 × 70 cells, 39 bytes each\) need 1 MB of memory, and 0 MB are",
+                lambda: program(weights, HERMES, GDP),
+            )
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    program(weights, HERMES, GDP)
 
 
 # --- weights --------------------------------------------------------------------------------------

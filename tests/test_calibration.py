@@ -44,9 +44,8 @@ def test_set_devices_are_believed_as_far_as_their_reads_are_exact(step: float) -
     targets = np.random.default_rng(4).uniform(12, 17, (1, 300, 40)).astype(np.float32)
     chip = FakeChip(targets, full_scale_us=99.0, codes=round(99 / step), offset_us=5.0)
     chip.shift[...] = 0.0
-    state = prepare(
-        chip.terminals, "two_device", fine=False, settle=0.02, shoot=True, calibrate=False
-    )
+    plain = dict(fine=False, settle=0.02, shoot=True, calibrate=False)
+    state = prepare(chip.terminals, "two_device", **plain, rest=True)
     filled = state["filled"]
     held = sum(np.where(filled >> d & 1, chip.conductance[:, d], 0) for d in range(2))
     alone = np.isin(filled, (1, 2))

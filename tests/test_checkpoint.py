@@ -215,11 +215,17 @@ class Start:
 
 
 @pytest.mark.parametrize("where", ["start", "iteration 1"])
-def test_an_iteration_is_whole_before_it_stops(where: str) -> None:
+@pytest.mark.parametrize("saved", [True, False])
+def test_an_iteration_that_is_saved_is_whole_before_it_stops(
+    where: str, saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is kept it stops at once."""
+    monkeypatch.setattr(checkpoint, "is_built_in", lambda method: True)
+    monkeypatch.setattr(checkpoint, "save", lambda *_: None)
     method = Start(where)
     with pytest.raises(KeyboardInterrupt):
-        program(method=method)
-    assert method.done[-1] == f"{where} ends"
+        program(method=method, checkpoint=tmp_path / "kept.npz" if saved else None)
+    assert method.done[-1] == f"{where} {'ends' if saved else 'begins'}"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from strategies import LINES, NUMBA, REFERENCE, TINY, WIDE, Call, Size
 
 from fastaimc.engine import NO_PATTERN, Engine
-from fastaimc.kernels.measure import _measure
+from fastaimc.kernels import jit
 from fastaimc.parameters import F32
 
 SIZES = pytest.mark.parametrize(
@@ -86,6 +86,8 @@ def test_read_only_arguments(call: Call) -> None:
 
 @given(call=measure_calls(WIDE, False))
 def test_no_bit_depends_on_how_the_work_is_shared(call: Call) -> None:
-    found = [_measure(n, *call.values()) for n in (1, 2, 5)]
-    for other in found[1:]:
-        np.testing.assert_array_equal(other, found[0])
+    whole = strategies.run(NUMBA, "measure", call).out
+    for threads, cells in ((1, 1 << 25), (2, 1), (2, 20_000)):
+        with NUMBA.threads(threads, blas=False), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jit, "CELLS_PER_CALL", cells)
+            np.testing.assert_array_equal(strategies.run(NUMBA, "measure", call).out, whole)

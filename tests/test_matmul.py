@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import seeds
 
 from fastaimc.engine import NO_PATTERN
-from fastaimc.kernels import crossbar, matmul, vector
+from fastaimc.kernels import crossbar, jit, matmul, vector
 from fastaimc.parameters import F32
 
 TINY = pytest.param((5, 4, 70), id="tiny", marks=pytest.mark.nojit)
@@ -89,24 +89,12 @@ def test_no_bit_depends_on_how_the_work_is_shared(batch: int) -> None:
     identity = np.array([[1, 2, 0], [1, 2, 1]], np.uint32)
     full_scale = np.ones(2, np.float32)
     group = np.zeros(2, np.int32)
-    found = [
-        crossbar._mvm(
-            n,
-            x,
-            group,
-            NO_PATTERN,
-            mean,
-            variance**2,
-            identity,
-            5,
-            columns,
-            full_scale,
-            F32(0),
-        )
-        for n in (1, 2, 3, 7, 64)
-    ]
-    for other in found[1:]:
-        np.testing.assert_array_equal(other, found[0])
+    rest = (group, NO_PATTERN, mean, variance**2, identity, 5, columns, full_scale, F32(0))
+    whole = crossbar.mvm(x, *rest)
+    for threads, cells in ((1, 1 << 25), (2, 1), (2, 30_000)):
+        with jit.threads(threads, blas=False), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jit, "CELLS_PER_CALL", cells)
+            np.testing.assert_array_equal(crossbar.mvm(x, *rest), whole)
 
 
 @pytest.mark.nojit

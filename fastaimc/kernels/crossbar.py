@@ -16,25 +16,18 @@ from fastaimc.kernels.hadamard import (
     sum_of_squares,
     worth_it,
 )
-from fastaimc.kernels.jit import parallel, prange, serial, workers
+from fastaimc.kernels.jit import parallel, prange, serial, spans, workers
 from fastaimc.kernels.matmul import FEW, PANEL, multiply, multiply_vector
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
 
+VECTORS_A_CELL = 64  # so many vectors take a cell the time that its drift does
 LONGEST = 2048  # columns of a stretch of which the outputs stay in the fastest cache
 
 _ONE = np.float32(1.0)
 _ZERO = np.float32(0.0)
 _SHIFT_32 = np.uint64(32)
 _MASK_32 = np.uint64(0xFFFFFFFF)
-
-
-@serial
-def squares_of(x: np.ndarray, out: np.ndarray) -> None:
-    """x * x: written inside `mvm`, Numba warns that the expression is not parallel."""
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            out[i, j] = x[i, j] * x[i, j]
 
 
 @serial
@@ -119,16 +112,10 @@ def report_panel(
 
 
 @serial
-def _stretch(width: int, tiles: int, shares: int) -> int:
-    """Columns of a stretch: long, for whole rows are read, but enough for all threads."""
-    length = (tiles * width + shares - 1) // shares
-    return min((length + PANEL - 1) // PANEL * PANEL, LONGEST)
-
-
-@serial
 def _mvm_share(
-    share: int,
-    shares: int,
+    begin: int,
+    end: int,
+    stretch: int,
     x: np.ndarray,
     squares: np.ndarray,
     group: np.ndarray,
@@ -142,11 +129,10 @@ def _mvm_share(
     half_codes: np.float32,
     out: np.ndarray,
 ) -> None:
-    """One thread's part of all panels or stretches; no bit depends on how they are shared."""
-    tiles, batch, width = out.shape
+    """Panels or stretches from `begin` to `end` of all tiles; no bit depends on the sharing."""
+    _, batch, width = out.shape
     few = batch <= FEW
     fast = worth_it(pattern, batch, mean.shape[1])
-    stretch = _stretch(width, tiles, shares) if few else PANEL
     parts = (width + stretch - 1) // stretch
     y = np.empty((batch, stretch), np.float32)
     v = np.empty((1 if fast else batch, stretch), np.float32)
@@ -155,7 +141,7 @@ def _mvm_share(
     z = np.empty((pattern[0] if fast else 1, STRIDE), np.float32)
     if fast:
         factors(pattern, x[0, 0], factor)
-    for index in range(tiles * parts * share // shares, tiles * parts * (share + 1) // shares):
+    for index in range(begin, end):
         t = index // parts
         g = group[t]
         low = index % parts * stretch
@@ -188,7 +174,11 @@ def _mvm_share(
 @parallel
 def _mvm(
     shares: int,
+    begin: int,
+    end: int,
+    stretch: int,
     x: np.ndarray,
+    squares: np.ndarray,
     group: np.ndarray,
     pattern: np.ndarray,
     mean: np.ndarray,
@@ -198,16 +188,13 @@ def _mvm(
     columns: np.ndarray,
     full_scale: np.ndarray,
     half_codes: np.float32,
-) -> np.ndarray:
-    out = np.empty((mean.shape[0], x.shape[1], mean.shape[2]), np.float32)
-    squares = np.empty(x.shape, np.float32)
-    if not worth_it(pattern, x.shape[1], x.shape[2]):
-        for g in range(x.shape[0]):
-            squares_of(x[g], squares[g])
+    out: np.ndarray,
+) -> None:
     for share in prange(shares):
         _mvm_share(
-            share,
-            shares,
+            begin + (end - begin) * share // shares,
+            begin + (end - begin) * (share + 1) // shares,
+            stretch,
             x,
             squares,
             group,
@@ -221,7 +208,12 @@ def _mvm(
             half_codes,
             out,
         )
-    return out
+
+
+def _stretch(width: int, tiles: int, shares: int) -> int:
+    """Columns of a stretch: long, for whole rows are read, but enough for all threads."""
+    length = -(-tiles * width // shares)
+    return min(-(-length // PANEL) * PANEL, LONGEST)
 
 
 def mvm(
@@ -237,19 +229,17 @@ def mvm(
     half_codes: np.float32,
 ) -> np.ndarray:
     """Multiply inputs by the crossbars; see `fastaimc.reference.crossbar.mvm`."""
-    return _mvm(
-        workers(),
-        x,
-        group,
-        pattern,
-        mean,
-        variance,
-        identity,
-        number,
-        columns,
-        full_scale,
-        half_codes,
-    )
+    tiles, rows, width = mean.shape
+    batch, shares = x.shape[1], workers()
+    out = np.empty((tiles, batch, width), np.float32)
+    stretch = _stretch(width, tiles, shares) if batch <= FEW else PANEL
+    parts = -(-width // stretch)
+    work = rows * stretch * (1 + batch // VECTORS_A_CELL)
+    matrices = (pattern, mean, variance, identity, number, columns, full_scale, half_codes)
+    squares = x * x
+    for begin, end in spans(tiles * parts, work):
+        _mvm(shares, begin, end, stretch, x, squares, group, *matrices, out)
+    return out
 
 
 @serial

@@ -27,7 +27,7 @@ from fastaimc.kernels.hadamard import (
     transform,
     worth_it,
 )
-from fastaimc.kernels.jit import parallel, prange, serial, workers
+from fastaimc.kernels.jit import parallel, prange, serial, spans, workers
 from fastaimc.kernels.matmul import PANEL, multiply, multiply_rows
 from fastaimc.kernels.pcm import totals
 from fastaimc.kernels.vector import TILE_ROWS, prefetch
@@ -179,8 +179,8 @@ def _inverse_power(x: np.ndarray, out: np.ndarray) -> None:
 
 @serial
 def _gradient_share(
-    share: int,
-    shares: int,
+    begin: int,
+    end: int,
     x: np.ndarray,
     inverse_power: np.ndarray,
     group: np.ndarray,
@@ -204,8 +204,8 @@ def _gradient_share(
     code: np.ndarray,
     sums: np.ndarray,
 ) -> None:
-    """One thread's part of all panels."""
-    tiles, panels, _ = sums.shape
+    """Panels from `begin` to `end` of all tiles."""
+    panels = sums.shape[1]
     _, rows, columns = targets.shape
     rule = Rule(ahead, curve, slope, scatter, p)
     fast = worth_it(pattern, x.shape[1], rows)
@@ -214,7 +214,7 @@ def _gradient_share(
     z = np.empty((pattern[0], STRIDE) if fast else (rows, PANEL), np.float32)
     if fast:
         factors(pattern, x[0, 0], factor)
-    for index in range(tiles * panels * share // shares, tiles * panels * (share + 1) // shares):
+    for index in range(begin, end):
         t = index // panels
         g = group[t]
         low = index % panels * PANEL
@@ -234,13 +234,15 @@ def _gradient_share(
 @parallel
 def _gradient_pulses(
     shares: int,
+    begin: int,
+    end: int,
     x: np.ndarray,
+    inverse_power: np.ndarray,
     group: np.ndarray,
     pattern: np.ndarray,
     y: np.ndarray,
     targets: np.ndarray,
     gain: np.float32,
-    ahead: np.ndarray,
     total: np.ndarray,
     count: np.ndarray,
     device: np.ndarray,
@@ -248,22 +250,19 @@ def _gradient_pulses(
     level: np.ndarray,
     swing: np.ndarray,
     aim: np.ndarray,
+    ahead: np.ndarray,
     curve: np.ndarray,
+    slope: np.ndarray,
     scatter: np.ndarray,
     p: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
-) -> np.ndarray:
-    tiles, rows, width = targets.shape
-    sums = np.zeros((tiles, (width + PANEL - 1) // PANEL, 2), np.float64)
-    inverse_power = np.empty((x.shape[0], rows), np.float32)
-    for g in range(x.shape[0]):
-        _inverse_power(x[g], inverse_power[g])
-    slope = slopes(curve)
+    sums: np.ndarray,
+) -> None:
     for share in prange(shares):
         _gradient_share(
-            share,
-            shares,
+            begin + (end - begin) * share // shares,
+            begin + (end - begin) * (share + 1) // shares,
             x,
             inverse_power,
             group,
@@ -287,7 +286,6 @@ def _gradient_pulses(
             code,
             sums,
         )
-    return totals(sums)
 
 
 def gradient_pulses(
@@ -312,28 +310,18 @@ def gradient_pulses(
     code: np.ndarray,
 ) -> np.ndarray:
     """Choose pulses from a batch; see `fastaimc.reference.gradient.gradient_pulses`."""
+    tiles, rows, width = targets.shape
     if x.shape[1] == 0:
         fire[...] = NONE
-        return np.zeros((len(targets), 2))
-    return _gradient_pulses(
-        workers(),
-        x,
-        group,
-        pattern,
-        y,
-        targets,
-        gain,
-        ahead,
-        total,
-        count,
-        device,
-        filled,
-        level,
-        swing,
-        aim,
-        curve,
-        scatter,
-        parameters,
-        fire,
-        code,
-    )
+        return np.zeros((tiles, 2))
+    panels = (width + PANEL - 1) // PANEL
+    sums = np.zeros((tiles, panels, 2), np.float64)
+    inverse_power = np.empty((len(x), rows), np.float32)
+    for g in range(len(x)):
+        _inverse_power(x[g], inverse_power[g])
+    batch = (x, inverse_power, group, pattern, y, targets, gain)
+    cells = (total, count, device, filled, level, swing, aim)
+    rule = (ahead, curve, slopes(curve), scatter, parameters)
+    for begin, end in spans(tiles * panels, rows * min(width, PANEL)):
+        _gradient_pulses(workers(), begin, end, *batch, *cells, *rule, fire, code, sums)
+    return totals(sums)

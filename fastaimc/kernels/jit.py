@@ -13,7 +13,7 @@ import importlib
 import importlib.resources
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 from numba import prange
@@ -38,6 +38,7 @@ __all__ = [
     "parallel",
     "prange",
     "serial",
+    "spans",
     "threading_info",
     "threads",
     "workers",
@@ -45,6 +46,8 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+CELLS_PER_CALL = 1 << 25  # a third of a second of what takes longest
 
 # Only the loops written as prange run in parallel: half the compile time, and no surprise.
 _PRANGE_ONLY = {
@@ -197,21 +200,46 @@ class _StampedCache(_FunctionCache):  # type: ignore[misc]
 _not_cached: list[str] = []
 
 
+def _warn(function: Callable[..., Any], error: object) -> None:
+    """Say once that kernels are not cached."""
+    _not_cached.append(function.__name__)
+    if len(_not_cached) == 1:
+        warnings.warn(
+            "fastaimc compiles its kernels anew in every process, because numba "
+            f"{_numba.__version__} does not cache them: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+class _CacheOnDemand:
+    """The cache of a function, made when the function is first compiled or loaded.
+
+    Most functions are helpers, whose code the cached kernel that calls them contains: nobody asks
+    for theirs, and to look for the files of all takes 8 ms of every start.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+    @functools.cached_property
+    def _made(self) -> Any:
+        try:
+            return _StampedCache(self._function)
+        except Exception as error:  # noqa: BLE001  whatever a changed Numba raises, kernels run
+            _warn(self._function, error)
+            return _NullCache()
+
+
 def _store_compiled(dispatcher: Any) -> None:
     """Give a compiled function the stamped cache; without one, say so once and go on."""
-    try:
-        if type(dispatcher._cache) is not _NullCache:  # noqa: SLF001  there is no public way
-            raise TypeError("not the dispatcher of the Numba this was written for")
-        dispatcher._cache = _StampedCache(dispatcher.py_func)  # noqa: SLF001
-    except Exception as error:  # noqa: BLE001  whatever a changed Numba raises, kernels still run
-        _not_cached.append(dispatcher.py_func.__name__)
-        if len(_not_cached) == 1:
-            warnings.warn(
-                "fastaimc compiles its kernels anew in every process, because numba "
-                f"{_numba.__version__} does not cache them: {error}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+    if type(getattr(dispatcher, "_cache", None)) is not _NullCache or _NullCache is object:
+        _warn(dispatcher.py_func, "not the dispatcher of the Numba this was written for")
+        return
+    dispatcher._cache = _CacheOnDemand(dispatcher.py_func)  # noqa: SLF001  no public way
 
 
 # --- threads ----------------------------------------------------------------------------------
@@ -295,6 +323,21 @@ def workers() -> int:
     Not for compiled code: Numba does not cache a kernel that asks for it.
     """
     return int(_numba.get_num_threads())
+
+
+def spans(items: int, cells: int) -> Iterator[tuple[int, int]]:
+    """Cut a kernel's items, of so many cells each, into calls that last well below a second.
+
+    Between them Python can see a Ctrl-C.
+
+    Yields
+    ------
+    tuple of int
+        First item, and the one after the last; one empty span for no items.
+    """
+    step = max(1, CELLS_PER_CALL // max(cells, 1))
+    for begin in range(0, max(items, 1), step):
+        yield begin, min(begin + step, items)
 
 
 class threads:  # noqa: N801  a context manager, called like a function

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.crossbar import report_panel, squares_of
+from fastaimc.kernels.crossbar import report_panel
 from fastaimc.kernels.hadamard import STRIDE, factors, pick_lines, place_of, transform, worth_it
-from fastaimc.kernels.jit import parallel, prange, serial, workers
+from fastaimc.kernels.jit import parallel, prange, serial, spans, workers
 from fastaimc.kernels.matmul import PANEL, multiply
 from fastaimc.kernels.pcm import BLOCK, conduct_block
 from fastaimc.kernels.vector import prefetch
@@ -118,8 +118,8 @@ def _conduct_panel(
 
 @serial
 def _measure_share(
-    share: int,
-    shares: int,
+    begin: int,
+    end: int,
     x: np.ndarray,
     squares: np.ndarray,
     pattern: np.ndarray,
@@ -136,8 +136,8 @@ def _measure_share(
     half_codes: np.float32,
     out: np.ndarray,
 ) -> None:
-    """One thread's part of all panels; no bit depends on how they are shared."""
-    tiles, batch, width = out.shape
+    """Panels from `begin` to `end` of all tiles; no bit depends on how they are shared."""
+    _, batch, width = out.shape
     rows = x.shape[1]
     fast = worth_it(pattern, batch, rows)
     panels = (width + PANEL - 1) // PANEL
@@ -149,7 +149,7 @@ def _measure_share(
     v = variance if fast else np.empty((batch, PANEL), np.float32)
     if fast:
         factors(pattern, x[0], factor)
-    for index in range(tiles * panels * share // shares, tiles * panels * (share + 1) // shares):
+    for index in range(begin, end):
         t = index // panels
         low = index % panels * PANEL
         if fast and rows < pattern[0]:
@@ -170,7 +170,10 @@ def _measure_share(
 @parallel
 def _measure(
     shares: int,
+    begin: int,
+    end: int,
     x: np.ndarray,
+    squares: np.ndarray,
     pattern: np.ndarray,
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -183,17 +186,12 @@ def _measure(
     columns: np.ndarray,
     full_scale: np.ndarray,
     half_codes: np.float32,
-) -> np.ndarray:
-    tiles, _, _, width = conductance.shape
-    out = np.empty((tiles, x.shape[0], width), np.float32)
-    fast = worth_it(pattern, x.shape[0], x.shape[1])
-    squares = np.empty((0, 0) if fast else x.shape, np.float32)
-    if not fast:
-        squares_of(x, squares)
+    out: np.ndarray,
+) -> None:
     for share in prange(shares):
         _measure_share(
-            share,
-            shares,
+            begin + (end - begin) * share // shares,
+            begin + (end - begin) * (share + 1) // shares,
             x,
             squares,
             pattern,
@@ -210,7 +208,6 @@ def _measure(
             half_codes,
             out,
         )
-    return out
 
 
 def measure(
@@ -229,19 +226,12 @@ def measure(
     half_codes: np.float32,
 ) -> np.ndarray:
     """Multiply inputs by devices as they are now; see `fastaimc.reference.measure.measure`."""
-    return _measure(
-        workers(),
-        x,
-        pattern,
-        conductance,
-        last_device,
-        last_s,
-        clock_s,
-        identity,
-        fits,
-        parameters,
-        number,
-        columns,
-        full_scale,
-        half_codes,
-    )
+    tiles, _, rows, width = conductance.shape
+    out = np.empty((tiles, len(x), width), np.float32)
+    squares = x * x
+    state = (conductance, last_device, last_s, clock_s, identity, fits, parameters)
+    adc = (columns, full_scale, half_codes)
+    panels = (width + PANEL - 1) // PANEL
+    for begin, end in spans(tiles * panels, rows * min(width, PANEL)):
+        _measure(workers(), begin, end, x, squares, pattern, *state, number, *adc, out)
+    return out

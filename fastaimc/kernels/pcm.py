@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels import elementary
-from fastaimc.kernels.jit import inlined, parallel, prange, serial
+from fastaimc.kernels.jit import inlined, parallel, prange, serial, spans
 from fastaimc.kernels.philox import DRIFT, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
 from fastaimc.parameters import FitParameters, StateParameters
@@ -236,6 +236,40 @@ def _drift_row(
 
 
 @parallel
+def _drift(
+    begin: int,
+    end: int,
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    clock_s: np.ndarray,
+    select: np.ndarray,
+    identity: np.ndarray,
+    fits: np.ndarray,
+    p: StateParameters,
+    first: int,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> None:
+    rows = mean.shape[1]
+    for index in prange(begin, end):
+        t = index // rows
+        r = index % rows
+        _drift_row(
+            conductance[t],
+            last_device[t],
+            last_s[t],
+            np.float32(clock_s[t]),
+            select[t % select.shape[0]],
+            first + r,
+            identity[t],
+            fits,
+            p,
+            mean[t, r],
+            variance[t, r],
+        )
+
+
 def drift(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -250,20 +284,7 @@ def drift(
     variance: np.ndarray,
 ) -> None:
     """Write what the selected devices conduct now; see `fastaimc.reference.pcm.drift`."""
-    tiles, rows, _ = mean.shape
-    for index in prange(tiles * rows):
-        t = index // rows
-        r = index % rows
-        _drift_row(
-            conductance[t],
-            last_device[t],
-            last_s[t],
-            np.float32(clock_s[t]),
-            select[t % select.shape[0]],
-            first + r,
-            identity[t],
-            fits,
-            parameters,
-            mean[t, r],
-            variance[t, r],
-        )
+    tiles, rows, columns = mean.shape
+    state = (conductance, last_device, last_s, clock_s, select, identity, fits, parameters, first)
+    for begin, end in spans(tiles * rows, columns):
+        _drift(begin, end, *state, mean, variance)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels import elementary
-from fastaimc.kernels.jit import inlined, parallel, prange, serial
+from fastaimc.kernels.jit import inlined, parallel, prange, serial, spans
 from fastaimc.kernels.pcm import totals
 from fastaimc.kernels.philox import (
     CENTRE_SPREAD,
@@ -22,18 +22,20 @@ from fastaimc.kernels.philox import (
     normal,
     philox,
 )
+from fastaimc.kernels.vector import fma
 from fastaimc.parameters import PulseParameters
 
+NONE = np.uint8(255)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _SMALLEST_STATE = np.float32(1e-3)
 
 
 @inlined
-def _device_normal(
+def _device_word(
     identity: np.ndarray, row: int, column: int, step: int, purpose: np.uint32, device: int
-) -> np.float32:
-    """One device's normal of one purpose."""
+) -> np.uint32:
+    """One device's random word of one purpose."""
     w0, w1, w2, w3 = philox(
         cell(row, column),
         np.uint32(step),
@@ -45,7 +47,7 @@ def _device_normal(
     word = device % 4
     low = w0 if word == 0 else w1
     high = w2 if word == 2 else w3
-    return normal(low if word < 2 else high)
+    return low if word < 2 else high
 
 
 @inlined
@@ -58,13 +60,13 @@ def melt_quench(
     p: PulseParameters,
 ) -> np.float32:
     """Conductance after one pulse of a device with the given spreads and scatter."""
-    centre = p.centre_ua * (_ONE + p.centre_spread * z_centre)
-    width = p.width_ua * (_ONE + p.width_spread * z_width)
+    centre = p.centre_ua * fma(p.centre_spread, z_centre, _ONE)
+    width = p.width_ua * fma(p.width_spread, z_width, _ONE)
     s = _ONE / (_ONE + elementary.exp((centre - current) / width))
-    g = elementary.exp(p.log_g_set + p.g_set_spread * z_set - p.depth * s)
+    g = elementary.exp(fma(-p.depth, s, fma(p.g_set_spread, z_set, p.log_g_set)))
     slope = g * p.depth * s * (_ONE - s) / width * p.jitter_ua
-    scatter = np.sqrt(slope * slope + p.floor_us * p.floor_us)
-    g = g + scatter * z_pulse
+    scatter = np.sqrt(fma(slope, slope, p.floor_us * p.floor_us))
+    g = fma(scatter, z_pulse, g)
     return g if g > _ZERO else _ZERO
 
 
@@ -79,6 +81,15 @@ def _chosen(device: np.ndarray, devices: int, columns: np.ndarray) -> int:
 
 
 @serial
+def _any_chosen(device: np.ndarray, devices: int) -> bool:
+    """Whether a device is pulsed in any column; vectorises: late rounds pulse few."""
+    least = NONE
+    for column in range(device.shape[0]):
+        least = min(least, device[column])
+    return bool(least < devices)
+
+
+@serial
 def _chosen_normals(
     identity: np.ndarray,
     row: int,
@@ -86,13 +97,33 @@ def _chosen_normals(
     device: np.ndarray,
     step: int,
     purpose: np.uint32,
+    words: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Write the normals of one device of each of a row's chosen columns; vectorises."""
+    """Write the normals of one device of each of a row's chosen columns.
+
+    In two loops that vectorise: words of 64 bits and of 32 do not go well together.
+    """
     for index in range(out.shape[0]):
-        out[index] = _device_normal(
+        words[index] = _device_word(
             identity, row, columns[index], step, purpose, int(device[index])
         )
+    for index in range(out.shape[0]):
+        out[index] = normal(words[index])
+
+
+@serial
+def _melt(
+    current: np.ndarray,
+    z_set: np.ndarray,
+    z_centre: np.ndarray,
+    z_width: np.ndarray,
+    z_pulse: np.ndarray,
+    p: PulseParameters,
+) -> None:
+    """Turn the currents of pulses into what the devices conduct after them; vectorises."""
+    for i in range(current.shape[0]):
+        current[i] = melt_quench(current[i], z_set[i], z_centre[i], z_width[i], z_pulse[i], p)
 
 
 @serial
@@ -110,28 +141,29 @@ def _pulse_row(
     counts: np.ndarray,
 ) -> None:
     """Pulse a row's chosen devices, gathered so that their random numbers vectorise."""
+    if not _any_chosen(device, conductance.shape[0]):
+        return
     columns = np.empty(device.shape[0] + 1, np.int32)
     count = _chosen(device, conductance.shape[0], columns)
     columns = columns[:count]
     z = np.empty((4, count), np.float32)
+    words = np.empty(count, np.uint32)
     chosen = np.empty(count, np.uint8)
     current = np.empty(count, np.float32)
     for index in range(count):
         chosen[index] = device[columns[index]]
         current[index] = p.current_min_ua + np.float32(code[columns[index]]) * p.current_step_ua
-    _chosen_normals(identity, row, columns, chosen, 0, SET_SPREAD, z[0])
-    _chosen_normals(identity, row, columns, chosen, 0, CENTRE_SPREAD, z[1])
-    _chosen_normals(identity, row, columns, chosen, 0, WIDTH_SPREAD, z[2])
-    _chosen_normals(identity, row, columns, chosen, step, PULSE, z[3])
+    _chosen_normals(identity, row, columns, chosen, 0, SET_SPREAD, words, z[0])
+    _chosen_normals(identity, row, columns, chosen, 0, CENTRE_SPREAD, words, z[1])
+    _chosen_normals(identity, row, columns, chosen, 0, WIDTH_SPREAD, words, z[2])
+    _chosen_normals(identity, row, columns, chosen, step, PULSE, words, z[3])
     sets = 0
     for index in range(count):
         sets += 1 if current[index] < p.knee_ua else 0
-        z[0, index] = melt_quench(
-            current[index], z[0, index], z[1, index], z[2, index], z[3, index], p
-        )
+    _melt(current, z[0], z[1], z[2], z[3], p)
     for index in range(count):
         column = columns[index]
-        conductance[int(chosen[index]), row, column] = z[0, index]
+        conductance[int(chosen[index]), row, column] = current[index]
         last_device[column] = chosen[index]
         last_s[column] = now
     counts[0] = sets
@@ -139,7 +171,9 @@ def _pulse_row(
 
 
 @parallel
-def pulse(
+def _pulse(
+    begin: int,
+    end: int,
     conductance: np.ndarray,
     last_device: np.ndarray,
     last_s: np.ndarray,
@@ -148,12 +182,11 @@ def pulse(
     clock_s: np.ndarray,
     step: int,
     identity: np.ndarray,
-    parameters: PulseParameters,
-) -> np.ndarray:
-    """Pulse one device of each cell; see `fastaimc.reference.pulses.pulse`."""
-    tiles, rows, _ = device.shape
-    counts = np.zeros((tiles, rows, 2), np.int64)
-    for index in prange(tiles * rows):
+    p: PulseParameters,
+    counts: np.ndarray,
+) -> None:
+    rows = device.shape[1]
+    for index in prange(begin, end):
         t = index // rows
         r = index % rows
         _pulse_row(
@@ -166,9 +199,28 @@ def pulse(
             r,
             step,
             identity[t],
-            parameters,
+            p,
             counts[t, r],
         )
+
+
+def pulse(
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    device: np.ndarray,
+    code: np.ndarray,
+    clock_s: np.ndarray,
+    step: int,
+    identity: np.ndarray,
+    parameters: PulseParameters,
+) -> np.ndarray:
+    """Pulse one device of each cell; see `fastaimc.reference.pulses.pulse`."""
+    tiles, rows, columns = device.shape
+    counts = np.zeros((tiles, rows, 2), np.int64)
+    state = (conductance, last_device, last_s, device, code, clock_s, step, identity, parameters)
+    for begin, end in spans(tiles * rows, columns):
+        _pulse(begin, end, *state, counts)
     return totals(counts)
 
 
@@ -196,7 +248,7 @@ def _write_row(
         x = x if x < _ONE else _ONE
         std = (((c[4] * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]
         std = std if std > _ZERO and value[column] > _ZERO else _ZERO
-        g = value[column] + std * _device_normal(identity, row, column, step, WRITE, d)
+        g = value[column] + std * normal(_device_word(identity, row, column, step, WRITE, d))
         conductance[d, row, column] = g if g > _ZERO else _ZERO
         last_device[column] = device[column]
         last_s[column] = now

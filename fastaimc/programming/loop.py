@@ -66,13 +66,16 @@ class Hooks:
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[list[bool]]:
-    """Hold back Ctrl-C until the iteration is whole; a second one acts at once.
+def deferred_interrupt(saving: bool) -> Iterator[list[bool]]:
+    """Hold back Ctrl-C until an iteration that is to be saved is whole; a second acts at once.
 
     Yields a list whose one element says whether it was pressed.  Only the main thread gets
     signals; elsewhere, and where the program has a handler of its own, nothing is changed.
     """
     pressed = [False]
+    if not saving:  # nothing would be kept: stop between two compiled calls
+        yield pressed
+        return
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield pressed
@@ -96,12 +99,12 @@ def run(job: Run, engine: Engine, hooks: Hooks) -> None:
     Raises
     ------
     KeyboardInterrupt
-        After the iteration under way and a checkpoint.
+        After the iteration under way and a checkpoint; at once where none is kept.
     """
     terminals = Terminals(job.core, job.targets)
     total = job.method.iterations
     saved = time.monotonic()
-    with deferred_interrupt() as interrupted:
+    with deferred_interrupt(hooks.save is not None) as interrupted:
         while job.index < total:
             if job.index < 0:
                 job.state = job.method.start(terminals, engine, job.key)

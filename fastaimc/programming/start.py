@@ -44,8 +44,8 @@ def prepare(
     Parameters
     ----------
     settle : float
-        Wait before these reads, in units of the time until evaluation; what the nominal SET device
-        loses by drift after them is allowed for.
+        Wait before these reads, in units of the time until evaluation; the nominal drift after
+        them is allowed for.
     shoot : bool
         Pulse the analog device once with the nominal code of its aim; otherwise it stays in RESET.
     calibrate : bool
@@ -57,9 +57,8 @@ def prepare(
     Returns
     -------
     dict of ndarray
-        `device`, `filled`, `level`, `swing` and `aim` as for the engine's `gradient_pulses`, the
-        buffers `fire` and `code`; with "two_device" also `dark`: the offset of every column,
-        (tile, column), µS.
+        What the engine's `gradient_pulses` takes of cells; with "two_device" also `dark`: the
+        offset of every column, (tile, column), µS.
     """
     _initialise(terminals)
     dark: State = {}
