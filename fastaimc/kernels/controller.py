@@ -38,7 +38,8 @@ def code_at(curve: np.ndarray, g: np.float32) -> np.float32:
         low = np.int32(low + np.int32(np.int32(curve[middle] >= g) << np.int32(shift)))
     inside = np.int32(min(low, np.int32(254)))
     here, following = curve[inside], curve[inside + 1]
-    code = np.float32(inside) + (here - g) / (here - following)
+    fall = here - following  # zero only where g is beyond an end of the curve
+    code = np.float32(inside) + (here - g) / (fall if fall > _ZERO else _ONE)
     code = code if g < curve[0] else _ZERO
     return code if g > curve[255] else _LAST
 

@@ -260,7 +260,7 @@ class _OneBlasThread:
         self._limiter: Any = None
 
     def controller(self) -> Any:
-        """The libraries of NumPy and SciPy; ``np.dot`` in a kernel calls SciPy's."""
+        """The libraries of NumPy and SciPy: products on the Python side call them."""
         if self._controller is None:
             import scipy.linalg  # noqa: F401  loads SciPy's OpenBLAS, so that it is found
             from threadpoolctl import ThreadpoolController
