@@ -161,7 +161,9 @@ def fitted(p: FitParameters, x: np.ndarray) -> np.ndarray:
     terms = np.abs(p.slope * log_x) + np.abs(p.offset)
     logarithmic = np.abs(p.slope) * 2 * EPS * (LOG_ULP * np.abs(log_x) + 1) + 2 * EPS * terms
     cubic = 12 * EPS * np.polynomial.polynomial.polyval(x, np.abs([p.c0, p.c1, p.c2, p.c3]))
-    below, above = (pcm.fit(p._replace(split=split), x) for split in (np.inf, -np.inf))
+    below, above = (
+        pcm.fit(p._replace(split=split), x) for split in map(np.float32, (np.inf, -np.inf))
+    )
     beside = np.abs(x - p.split) <= 3 * EPS * p.split
     return np.maximum(logarithmic, cubic) + np.where(beside, np.abs(below - above), 0)
 
