@@ -51,7 +51,7 @@ FLOORS = {
 }
 # The twins share the flat numbers that an engine takes, and nothing else.
 TWINS_MAY_IMPORT = {"parameters"}
-ONLY_IN_KERNELS = {"jit", "hadamard", "matmul", "vector"}  # NumPy multiplies by itself
+ONLY_IN_KERNELS = {"jit", "hadamard", "launch", "matmul", "vector"}  # NumPy multiplies by itself
 ONLY_IN_REFERENCE: set[str] = set()
 # What must start fast.
 WITHOUT_NUMBA_AND_SCIPY = ("errors", "parameters", "config", "cli", "__init__")

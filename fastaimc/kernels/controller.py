@@ -135,29 +135,18 @@ def average_row(value: np.ndarray, standard_error: np.ndarray, at: int, cells: C
 
 
 @inlined
-def cells_of(
-    total: np.ndarray,
-    count: np.ndarray,
-    device: np.ndarray,
-    filled: np.ndarray,
-    level: np.ndarray,
-    swing: np.ndarray,
-    aim: np.ndarray,
-    fire: np.ndarray,
-    code: np.ndarray,
-    tile: int,
-) -> Cells:
+def cells_of(stack: Cells, tile: int) -> Cells:
     """One tile's cells."""
     return Cells(
-        total[tile].reshape(-1),
-        count[tile].reshape(-1),
-        device[tile].reshape(-1),
-        filled[tile].reshape(-1),
-        level[tile].reshape(-1),
-        swing[tile].reshape(-1),
-        aim[tile].reshape(-1),
-        fire[tile].reshape(-1),
-        code[tile].reshape(-1),
+        stack.total[tile].reshape(-1),
+        stack.number[tile].reshape(-1),
+        stack.device[tile].reshape(-1),
+        stack.filled[tile].reshape(-1),
+        stack.level[tile].reshape(-1),
+        stack.swing[tile].reshape(-1),
+        stack.aim[tile].reshape(-1),
+        stack.fire[tile].reshape(-1),
+        stack.code[tile].reshape(-1),
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from fastaimc.kernels.jit import inlined, parallel, prange, serial
+from fastaimc.kernels.jit import inlined, run, serial
+from fastaimc.kernels.launch import launch
 from fastaimc.kernels.philox import (
     ADC_BOW,
     ADC_GAIN,
@@ -45,17 +48,28 @@ def columns(identity: np.ndarray, count: int, cell_range: int, stds: np.ndarray)
     return out
 
 
-@parallel
-def quantise(x: np.ndarray, half_codes: np.float32) -> np.ndarray:
-    """Return inputs as the DAC drives them; see `fastaimc.reference.converters.quantise`."""
-    out = np.empty(x.shape, np.float32)
-    blocks, batch, rows = x.shape
-    for index in prange(blocks * batch):
-        source = x[index // batch, index % batch]
-        target = out[index // batch, index % batch]
-        for row in range(rows):
+@serial
+def _quantise_share(
+    begin: int, end: int, x: np.ndarray, half_codes: np.float32, out: np.ndarray
+) -> None:
+    for index in range(begin, end):
+        source, target = x[index], out[index]
+        for row in range(source.shape[0]):
             v = min(max(source[row], -_ONE), _ONE)
             target[row] = np.rint(v * half_codes) / half_codes if half_codes > _ZERO else v
+
+
+@serial
+def _quantise(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_quantise_share, shares, begin, end, arguments)
+
+
+def quantise(x: np.ndarray, half_codes: np.float32) -> np.ndarray:
+    """Return inputs as the DAC drives them; see `fastaimc.reference.converters.quantise`."""
+    rows = x.shape[-1]
+    out = np.empty(x.shape, np.float32)
+    vectors = x.size // max(rows, 1)
+    run(_quantise, vectors, rows, x.reshape(vectors, rows), half_codes, out.reshape(vectors, rows))
     return out
 
 

@@ -6,6 +6,8 @@ while the panel is in cache.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastaimc.kernels.converters import convert
@@ -16,7 +18,8 @@ from fastaimc.kernels.hadamard import (
     sum_of_squares,
     worth_it,
 )
-from fastaimc.kernels.jit import parallel, prange, serial, spans, workers
+from fastaimc.kernels.jit import run, serial, workers
+from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import FEW, PANEL, multiply, multiply_vector
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
@@ -171,43 +174,9 @@ def _mvm_share(
         )
 
 
-@parallel
-def _mvm(
-    shares: int,
-    begin: int,
-    end: int,
-    stretch: int,
-    x: np.ndarray,
-    squares: np.ndarray,
-    group: np.ndarray,
-    pattern: np.ndarray,
-    mean: np.ndarray,
-    variance: np.ndarray,
-    identity: np.ndarray,
-    number: int,
-    columns: np.ndarray,
-    full_scale: np.ndarray,
-    half_codes: np.float32,
-    out: np.ndarray,
-) -> None:
-    for share in prange(shares):
-        _mvm_share(
-            begin + (end - begin) * share // shares,
-            begin + (end - begin) * (share + 1) // shares,
-            stretch,
-            x,
-            squares,
-            group,
-            pattern,
-            mean,
-            variance,
-            identity,
-            np.uint64(number),
-            columns,
-            full_scale,
-            half_codes,
-            out,
-        )
+@serial
+def _mvm(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_mvm_share, shares, begin, end, arguments)
 
 
 def _stretch(width: int, tiles: int, shares: int) -> int:
@@ -230,15 +199,14 @@ def mvm(
 ) -> np.ndarray:
     """Multiply inputs by the crossbars; see `fastaimc.reference.crossbar.mvm`."""
     tiles, rows, width = mean.shape
-    batch, shares = x.shape[1], workers()
+    batch = x.shape[1]
     out = np.empty((tiles, batch, width), np.float32)
-    stretch = _stretch(width, tiles, shares) if batch <= FEW else PANEL
+    stretch = _stretch(width, tiles, workers()) if batch <= FEW else PANEL
     parts = -(-width // stretch)
     work = rows * stretch * (1 + batch // VECTORS_A_CELL)
-    matrices = (pattern, mean, variance, identity, number, columns, full_scale, half_codes)
-    squares = x * x
-    for begin, end in spans(tiles * parts, work):
-        _mvm(shares, begin, end, stretch, x, squares, group, *matrices, out)
+    inputs = (stretch, x, x * x, group, pattern)
+    adc = (columns, full_scale, half_codes)
+    run(_mvm, tiles * parts, work, *inputs, mean, variance, identity, np.uint64(number), *adc, out)
     return out
 
 
@@ -259,8 +227,10 @@ def _read_row(
     _report(mean, variance, words, columns, 0, full_scale, half_codes, out)
 
 
-@parallel
-def read_rows(
+@serial
+def _read_share(
+    begin: int,
+    end: int,
     rows: np.ndarray,
     first: int,
     mean: np.ndarray,
@@ -270,12 +240,11 @@ def read_rows(
     columns: np.ndarray,
     full_scale: np.ndarray,
     half_codes: np.float32,
-) -> np.ndarray:
-    """Drive each of `rows` alone; see `fastaimc.reference.crossbar.read_rows`."""
-    tiles, _, width = mean.shape
+    out: np.ndarray,
+) -> None:
+    """Rows from `begin` to `end` of all tiles."""
     count = rows.shape[0]
-    out = np.empty((tiles, count, width), np.float32)
-    for index in prange(tiles * count):
+    for index in range(begin, end):
         t = index // count
         row = int(rows[index % count])
         _read_row(
@@ -289,4 +258,28 @@ def read_rows(
             half_codes,
             out[t, index % count],
         )
+
+
+@serial
+def _read_rows(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_read_share, shares, begin, end, arguments)
+
+
+def read_rows(
+    rows: np.ndarray,
+    first: int,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    identity: np.ndarray,
+    step: int,
+    columns: np.ndarray,
+    full_scale: np.ndarray,
+    half_codes: np.float32,
+) -> np.ndarray:
+    """Drive each of `rows` alone; see `fastaimc.reference.crossbar.read_rows`."""
+    tiles, _, width = mean.shape
+    out = np.empty((tiles, len(rows), width), np.float32)
+    matrices = (first, mean, variance, identity, step)
+    adc = (columns, full_scale, half_codes)
+    run(_read_rows, tiles * len(rows), width, rows, *matrices, *adc, out)
     return out

@@ -6,6 +6,8 @@ in cache and is never stored as a whole.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastaimc.kernels.controller import (
@@ -27,10 +29,11 @@ from fastaimc.kernels.hadamard import (
     transform,
     worth_it,
 )
-from fastaimc.kernels.jit import parallel, prange, serial, spans, workers
+from fastaimc.kernels.jit import run, serial
+from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import PANEL, multiply, multiply_rows
 from fastaimc.kernels.pcm import totals
-from fastaimc.kernels.vector import TILE_ROWS, prefetch
+from fastaimc.kernels.vector import TILE_ROWS, prefetch_row
 from fastaimc.parameters import Cells, Rule, StepParameters
 
 AHEAD = 8  # rows of which the cache lines are asked for beforehand
@@ -77,17 +80,15 @@ def _residual(y: np.ndarray, low: int, e: np.ndarray, sums: np.ndarray) -> np.nd
 @serial
 def _look_ahead(cells: Cells, at: int) -> None:
     """Ask for the cache lines of a panel's row that begins at cell `at`."""
-    for line in range(0, PANEL, 16):
-        prefetch(cells.total, at + line)
-    for line in range(0, PANEL, 32):
-        prefetch(cells.level, at + line)
-    prefetch(cells.number, at)
-    prefetch(cells.device, at)
-    prefetch(cells.filled, at)
-    prefetch(cells.swing, at)
-    prefetch(cells.aim, at)
-    prefetch(cells.fire, at)
-    prefetch(cells.code, at)
+    prefetch_row(cells.total, at)
+    prefetch_row(cells.level, at)
+    prefetch_row(cells.number, at)
+    prefetch_row(cells.device, at)
+    prefetch_row(cells.filled, at)
+    prefetch_row(cells.swing, at)
+    prefetch_row(cells.aim, at)
+    prefetch_row(cells.fire, at)
+    prefetch_row(cells.code, at)
 
 
 @serial
@@ -109,9 +110,8 @@ def _wanted_panel(
         out[:] = _ZERO
     for row in range(rows):
         at = row * columns + low
-        for line in range(0, PANEL, 16):
-            prefetch(target, at + AHEAD * columns + line)
-        prefetch(cells.aim, at + AHEAD * columns)
+        prefetch_row(target, at + AHEAD * columns)
+        prefetch_row(cells.aim, at + AHEAD * columns)
         source, aim = target[row, low : low + width], cells.aim[at : at + width]
         to = out[place_of(pattern, row) if fast else row]
         a = factor[row] if fast else _ONE
@@ -188,26 +188,13 @@ def _gradient_share(
     y: np.ndarray,
     targets: np.ndarray,
     gain: np.float32,
-    total: np.ndarray,
-    count: np.ndarray,
-    device: np.ndarray,
-    filled: np.ndarray,
-    level: np.ndarray,
-    swing: np.ndarray,
-    aim: np.ndarray,
-    ahead: np.ndarray,
-    curve: np.ndarray,
-    slope: np.ndarray,
-    scatter: np.ndarray,
-    p: StepParameters,
-    fire: np.ndarray,
-    code: np.ndarray,
+    stack: Cells,
+    rule: Rule,
     sums: np.ndarray,
 ) -> None:
     """Panels from `begin` to `end` of all tiles."""
     panels = sums.shape[1]
     _, rows, columns = targets.shape
-    rule = Rule(ahead, curve, slope, scatter, p)
     fast = worth_it(pattern, x.shape[1], rows)
     e = np.empty((x.shape[1], PANEL), np.float32)
     factor = np.empty(rows if fast else 0, np.float32)
@@ -218,7 +205,7 @@ def _gradient_share(
         t = index // panels
         g = group[t]
         low = index % panels * PANEL
-        cells = cells_of(total, count, device, filled, level, swing, aim, fire, code, t)
+        cells = cells_of(stack, t)
         _wanted_panel(targets[t], low, gain, cells, rule.ahead, pattern, factor, z)
         if fast:
             transform(z)
@@ -231,61 +218,9 @@ def _gradient_share(
         _choose_panel(x[g], pattern, factor, inverse_power[g], columns, low, e, z, rms, cells, rule)
 
 
-@parallel
-def _gradient_pulses(
-    shares: int,
-    begin: int,
-    end: int,
-    x: np.ndarray,
-    inverse_power: np.ndarray,
-    group: np.ndarray,
-    pattern: np.ndarray,
-    y: np.ndarray,
-    targets: np.ndarray,
-    gain: np.float32,
-    total: np.ndarray,
-    count: np.ndarray,
-    device: np.ndarray,
-    filled: np.ndarray,
-    level: np.ndarray,
-    swing: np.ndarray,
-    aim: np.ndarray,
-    ahead: np.ndarray,
-    curve: np.ndarray,
-    slope: np.ndarray,
-    scatter: np.ndarray,
-    p: StepParameters,
-    fire: np.ndarray,
-    code: np.ndarray,
-    sums: np.ndarray,
-) -> None:
-    for share in prange(shares):
-        _gradient_share(
-            begin + (end - begin) * share // shares,
-            begin + (end - begin) * (share + 1) // shares,
-            x,
-            inverse_power,
-            group,
-            pattern,
-            y,
-            targets,
-            gain,
-            total,
-            count,
-            device,
-            filled,
-            level,
-            swing,
-            aim,
-            ahead,
-            curve,
-            slope,
-            scatter,
-            p,
-            fire,
-            code,
-            sums,
-        )
+@serial
+def _gradient_pulses(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_gradient_share, shares, begin, end, arguments)
 
 
 def gradient_pulses(
@@ -320,8 +255,7 @@ def gradient_pulses(
     for g in range(len(x)):
         _inverse_power(x[g], inverse_power[g])
     batch = (x, inverse_power, group, pattern, y, targets, gain)
-    cells = (total, count, device, filled, level, swing, aim)
-    rule = (ahead, curve, slopes(curve), scatter, parameters)
-    for begin, end in spans(tiles * panels, rows * min(width, PANEL)):
-        _gradient_pulses(workers(), begin, end, *batch, *cells, *rule, fire, code, sums)
+    cells = Cells(total, count, device, filled, level, swing, aim, fire, code)
+    rule = Rule(ahead, curve, slopes(curve), scatter, parameters)
+    run(_gradient_pulses, tiles * panels, rows * min(width, PANEL), *batch, cells, rule, sums)
     return totals(sums)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels.hadamard import line_of, odd_bits, place_of
-from fastaimc.kernels.jit import inlined, parallel, prange, serial
+from fastaimc.kernels.jit import inlined, serial, workers
+from fastaimc.kernels.launch import launch
 from fastaimc.kernels.philox import (
     INPUTS,
     PERMUTATION,
@@ -78,10 +79,28 @@ def _hadamard_vector(
         out[row] = -signs[row] if odd_bits(line & places[row]) else signs[row]
 
 
-@parallel
-def inputs(kind: int, key: np.ndarray, step: int, batch: int, rows: int) -> np.ndarray:
-    """Return one batch of inputs; see `fastaimc.reference.inputs.inputs`."""
-    out = np.empty((batch, rows), np.float32)
+@serial
+def _input_share(
+    begin: int,
+    end: int,
+    kind: int,
+    key: np.ndarray,
+    step: int,
+    lies: np.ndarray,
+    places: np.ndarray,
+    signs: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    for vector in range(begin, end):
+        if kind == HADAMARD:
+            _hadamard_vector(lies, vector, places, signs, out[vector])
+        else:
+            _vector(kind, key, step, vector, INPUTS, out[vector])
+
+
+@serial
+def _inputs(shares: int, kind: int, key: np.ndarray, step: int, out: np.ndarray) -> None:
+    batch, rows = out.shape
     signs = np.empty(rows, np.float32)
     places = np.empty(rows, np.int64)
     lies = pattern(key, step, batch, rows)
@@ -89,9 +108,11 @@ def inputs(kind: int, key: np.ndarray, step: int, batch: int, rows: int) -> np.n
         _vector(SIGN, key, step, 0, SIGNS, signs)
         for row in range(rows):
             places[row] = place_of(lies, row)
-    for vector in prange(batch):
-        if kind == HADAMARD:
-            _hadamard_vector(lies, vector, places, signs, out[vector])
-        else:
-            _vector(kind, key, step, vector, INPUTS, out[vector])
+    launch(_input_share, shares, 0, batch, (kind, key, step, lies, places, signs, out))
+
+
+def inputs(kind: int, key: np.ndarray, step: int, batch: int, rows: int) -> np.ndarray:
+    """Return one batch of inputs; see `fastaimc.reference.inputs.inputs`."""
+    out = np.empty((batch, rows), np.float32)
+    _inputs(workers(), kind, key, step, out)
     return out

@@ -1,8 +1,9 @@
 """The only place where Numba's options, cache and threads live.
 
-Three decorators make every kernel: `serial`, `inlined` and `parallel`. All are strict IEEE,
-release the GIL, divide as NumPy does, and are cached under a stamp that changes with any file of
-this folder. `threads` holds the thread counts of Numba and of both BLAS libraries meanwhile.
+Two decorators make every kernel: `serial` and `inlined`. All are strict IEEE, release the GIL,
+divide as NumPy does, and are cached under a stamp that changes with any file of this folder.
+`run` calls one on all threads; `threads` holds the thread counts of Numba and of both BLAS
+libraries meanwhile.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
-
-from numba import prange
 
 # Untyped on purpose: Numba's types differ from version to version and lack what is used here.
 _numba: Any = importlib.import_module("numba")
@@ -35,8 +34,7 @@ except (ImportError, AttributeError):  # Numba's internals have moved: `_store_c
 __all__ = [
     "inlined",
     "intrinsic",
-    "parallel",
-    "prange",
+    "run",
     "serial",
     "spans",
     "threading_info",
@@ -49,24 +47,18 @@ R = TypeVar("R")
 
 CELLS_PER_CALL = 1 << 25  # a third of a second of what takes longest
 
-# Only the loops written as prange run in parallel: half the compile time, and no surprise.
-_PRANGE_ONLY = {
-    "prange": True,
-    "comprehension": False,
-    "reduction": False,
-    "inplace_binop": False,
-    "setitem": False,
-    "numpy": False,
-    "stencil": False,
-    "fusion": False,
+_STRICT: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": False,
+    "no_cfunc_wrapper": True,  # nobody calls a kernel from C: a tenth of the compile time
 }
 
 
-_STRICT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
-
-
 def serial(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a serial kernel, or a helper that LLVM may inline or not.
+    """Compile a kernel, or a helper that LLVM may inline or not.
+
+    It runs on one thread, unless it calls `launch.launch`.
 
     Parameters
     ----------
@@ -98,22 +90,6 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
         The compiled function, or `function` itself under ``NUMBA_DISABLE_JIT=1``.
     """
     return _compiled(function, forceinline=True)
-
-
-def parallel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a kernel whose `prange` loops, and nothing else, run in parallel.
-
-    Parameters
-    ----------
-    function : callable
-        A thin `prange` loop over a serial function. Errors inside `prange` vanish: never raise.
-
-    Returns
-    -------
-    callable
-        The compiled function, or `function` itself under ``NUMBA_DISABLE_JIT=1``.
-    """
-    return _compiled(function, parallel=_PRANGE_ONLY)
 
 
 def intrinsic(in_python: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P, R]]:
@@ -338,6 +314,12 @@ def spans(items: int, cells: int) -> Iterator[tuple[int, int]]:
     step = max(1, CELLS_PER_CALL // max(cells, 1))
     for begin in range(0, max(items, 1), step):
         yield begin, min(begin + step, items)
+
+
+def run(kernel: Callable[..., None], items: int, cells: int, *arguments: Any) -> None:
+    """Call a kernel that launches its items, of so many cells each, on all threads."""
+    for begin, end in spans(items, cells):
+        kernel(workers(), begin, end, *arguments)
 
 
 class threads:  # noqa: N801  a context manager, called like a function

@@ -5,18 +5,20 @@ What a panel's cells conduct goes straight into its products, and is never store
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastaimc.kernels.crossbar import report_panel
 from fastaimc.kernels.hadamard import STRIDE, factors, pick_lines, place_of, transform, worth_it
-from fastaimc.kernels.jit import parallel, prange, serial, spans, workers
+from fastaimc.kernels.jit import run, serial
+from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import PANEL, multiply
 from fastaimc.kernels.pcm import BLOCK, conduct_block
-from fastaimc.kernels.vector import prefetch
+from fastaimc.kernels.vector import prefetch_row
 from fastaimc.parameters import StateParameters
 
 ROWS = BLOCK // PANEL  # of a panel that are evaluated together
-LINE = 16  # floats of a cache line
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -34,11 +36,10 @@ def _look_ahead(
     devices, rows, columns = conductance.shape
     for r in range(row, min(row + ROWS, rows)):
         at = r * columns + low
-        prefetch(last_device, at)
-        for line in range(0, PANEL, LINE):
-            prefetch(last_s, at + line)
-            for device in range(devices):
-                prefetch(conductance, device * rows * columns + at + line)
+        prefetch_row(last_device, at)
+        prefetch_row(last_s, at)
+        for device in range(devices):
+            prefetch_row(conductance, device * rows * columns + at)
 
 
 @serial
@@ -167,47 +168,9 @@ def _measure_share(
         report_panel(y, v, low, length, number, *adc, words, out[t])
 
 
-@parallel
-def _measure(
-    shares: int,
-    begin: int,
-    end: int,
-    x: np.ndarray,
-    squares: np.ndarray,
-    pattern: np.ndarray,
-    conductance: np.ndarray,
-    last_device: np.ndarray,
-    last_s: np.ndarray,
-    clock_s: np.ndarray,
-    identity: np.ndarray,
-    fits: np.ndarray,
-    p: StateParameters,
-    number: int,
-    columns: np.ndarray,
-    full_scale: np.ndarray,
-    half_codes: np.float32,
-    out: np.ndarray,
-) -> None:
-    for share in prange(shares):
-        _measure_share(
-            begin + (end - begin) * share // shares,
-            begin + (end - begin) * (share + 1) // shares,
-            x,
-            squares,
-            pattern,
-            conductance,
-            last_device,
-            last_s,
-            clock_s,
-            identity,
-            fits,
-            p,
-            np.uint64(number),
-            columns,
-            full_scale,
-            half_codes,
-            out,
-        )
+@serial
+def _measure(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_measure_share, shares, begin, end, arguments)
 
 
 def measure(
@@ -231,7 +194,8 @@ def measure(
     squares = x * x
     state = (conductance, last_device, last_s, clock_s, identity, fits, parameters)
     adc = (columns, full_scale, half_codes)
+    batch = (x, squares, pattern)
     panels = (width + PANEL - 1) // PANEL
-    for begin, end in spans(tiles * panels, rows * min(width, PANEL)):
-        _measure(workers(), begin, end, x, squares, pattern, *state, number, *adc, out)
+    cells = rows * min(width, PANEL)
+    run(_measure, tiles * panels, cells, *batch, *state, np.uint64(number), *adc, out)
     return out

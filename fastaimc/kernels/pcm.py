@@ -6,10 +6,13 @@ recomputed from the counter wherever they are needed and never stored.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastaimc.kernels import elementary
-from fastaimc.kernels.jit import inlined, parallel, prange, serial, spans
+from fastaimc.kernels.jit import inlined, run, serial
+from fastaimc.kernels.launch import launch
 from fastaimc.kernels.philox import DRIFT, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
 from fastaimc.parameters import FitParameters, StateParameters
@@ -235,8 +238,8 @@ def _drift_row(
         )
 
 
-@parallel
-def _drift(
+@serial
+def _drift_share(
     begin: int,
     end: int,
     conductance: np.ndarray,
@@ -251,23 +254,19 @@ def _drift(
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
+    """Rows from `begin` to `end` of all tiles."""
     rows = mean.shape[1]
-    for index in prange(begin, end):
+    for index in range(begin, end):
         t = index // rows
         r = index % rows
-        _drift_row(
-            conductance[t],
-            last_device[t],
-            last_s[t],
-            np.float32(clock_s[t]),
-            select[t % select.shape[0]],
-            first + r,
-            identity[t],
-            fits,
-            p,
-            mean[t, r],
-            variance[t, r],
-        )
+        state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]))
+        allowed = select[t % select.shape[0]]
+        _drift_row(*state, allowed, first + r, identity[t], fits, p, mean[t, r], variance[t, r])
+
+
+@serial
+def _drift(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_drift_share, shares, begin, end, arguments)
 
 
 def drift(
@@ -286,5 +285,4 @@ def drift(
     """Write what the selected devices conduct now; see `fastaimc.reference.pcm.drift`."""
     tiles, rows, columns = mean.shape
     state = (conductance, last_device, last_s, clock_s, select, identity, fits, parameters, first)
-    for begin, end in spans(tiles * rows, columns):
-        _drift(begin, end, *state, mean, variance)
+    run(_drift, tiles * rows, columns, *state, mean, variance)

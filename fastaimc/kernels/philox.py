@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastaimc.kernels.elementary import log_normal_range
-from fastaimc.kernels.jit import inlined, parallel, prange
+from fastaimc.kernels.jit import inlined, serial
 from fastaimc.kernels.vector import fma
 
 Integer: TypeAlias = int | np.integer[Any]
@@ -187,7 +187,7 @@ def normal(word: np.uint32) -> np.float32:
     return -z if (word & _TOP_BIT) != np.uint32(0) else z
 
 
-@parallel
+@serial
 def words(counters: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """`philox` of each counter.
 
@@ -201,17 +201,17 @@ def words(counters: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.u
     ndarray of uint32, shape (n, 4)
     """
     out = np.empty_like(counters)
-    for i in prange(counters.shape[0]):
+    for i in range(counters.shape[0]):
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = philox(
             counters[i, 0], counters[i, 1], counters[i, 2], counters[i, 3], key[0], key[1]
         )
     return out
 
 
-@parallel
+@serial
 def normals(words: NDArray[np.uint32]) -> NDArray[np.float32]:
     """`normal` of each word of a vector."""
     out = np.empty(words.size, np.float32)
-    for i in prange(words.size):
+    for i in range(words.size):
         out[i] = normal(words[i])
     return out

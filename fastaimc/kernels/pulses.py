@@ -6,10 +6,13 @@ recomputed from the counter wherever they are needed and never stored.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastaimc.kernels import elementary
-from fastaimc.kernels.jit import inlined, parallel, prange, serial, spans
+from fastaimc.kernels.jit import inlined, run, serial
+from fastaimc.kernels.launch import launch
 from fastaimc.kernels.pcm import totals
 from fastaimc.kernels.philox import (
     CENTRE_SPREAD,
@@ -170,8 +173,8 @@ def _pulse_row(
     counts[1] = count - sets
 
 
-@parallel
-def _pulse(
+@serial
+def _pulse_share(
     begin: int,
     end: int,
     conductance: np.ndarray,
@@ -185,23 +188,18 @@ def _pulse(
     p: PulseParameters,
     counts: np.ndarray,
 ) -> None:
+    """Rows from `begin` to `end` of all tiles."""
     rows = device.shape[1]
-    for index in prange(begin, end):
+    for index in range(begin, end):
         t = index // rows
         r = index % rows
-        _pulse_row(
-            conductance[t],
-            last_device[t, r],
-            last_s[t, r],
-            device[t, r],
-            code[t, r],
-            np.float32(clock_s[t]),
-            r,
-            step,
-            identity[t],
-            p,
-            counts[t, r],
-        )
+        state = (conductance[t], last_device[t, r], last_s[t, r], device[t, r], code[t, r])
+        _pulse_row(*state, np.float32(clock_s[t]), r, step, identity[t], p, counts[t, r])
+
+
+@serial
+def _pulse(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_pulse_share, shares, begin, end, arguments)
 
 
 def pulse(
@@ -219,8 +217,7 @@ def pulse(
     tiles, rows, columns = device.shape
     counts = np.zeros((tiles, rows, 2), np.int64)
     state = (conductance, last_device, last_s, device, code, clock_s, step, identity, parameters)
-    for begin, end in spans(tiles * rows, columns):
-        _pulse(begin, end, *state, counts)
+    run(_pulse, tiles * rows, columns, *state, counts)
     return totals(counts)
 
 
@@ -256,7 +253,37 @@ def _write_row(
     return count
 
 
-@parallel
+@serial
+def _write_share(
+    begin: int,
+    end: int,
+    conductance: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    device: np.ndarray,
+    value: np.ndarray,
+    clock_s: np.ndarray,
+    step: int,
+    identity: np.ndarray,
+    inverse_scale: np.float32,
+    coefficients: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Rows from `begin` to `end` of all tiles."""
+    rows = device.shape[1]
+    for index in range(begin, end):
+        t = index // rows
+        r = index % rows
+        state = (conductance[t], last_device[t, r], last_s[t, r], device[t, r], value[t, r])
+        at = (np.float32(clock_s[t]), r, step, identity[t])
+        counts[t, r, 1] = _write_row(*state, *at, inverse_scale, coefficients)
+
+
+@serial
+def _write(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_write_share, shares, begin, end, arguments)
+
+
 def write(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -270,22 +297,8 @@ def write(
     coefficients: np.ndarray,
 ) -> np.ndarray:
     """Write one device of each cell to a value; see `fastaimc.reference.pulses.write`."""
-    tiles, rows, _ = device.shape
+    tiles, rows, columns = device.shape
     counts = np.zeros((tiles, rows, 2), np.int64)
-    for index in prange(tiles * rows):
-        t = index // rows
-        r = index % rows
-        counts[t, r, 1] = _write_row(
-            conductance[t],
-            last_device[t, r],
-            last_s[t, r],
-            device[t, r],
-            value[t, r],
-            np.float32(clock_s[t]),
-            r,
-            step,
-            identity[t],
-            inverse_scale,
-            coefficients,
-        )
+    state = (conductance, last_device, last_s, device, value, clock_s, step, identity)
+    run(_write, tiles * rows, columns, *state, inverse_scale, coefficients, counts)
     return totals(counts)

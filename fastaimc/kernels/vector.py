@@ -27,6 +27,7 @@ TILE_COLUMNS = 64
 _I32 = _ir.IntType(32)
 _I64 = _ir.IntType(64)
 _ALIGNED = 4  # bytes: to float32 and no more
+_LINE = 64  # bytes of a cache line
 
 
 def _fused(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
@@ -53,26 +54,32 @@ def _call_fma(builder: Any, kind: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _not_needed(array: np.ndarray, at: int) -> None:
-    """What `prefetch` does in plain Python: nothing."""
+    """What a prefetch does in plain Python: nothing."""
 
 
-@intrinsic(_not_needed)
-def prefetch(context: Any, array: Any, at: Any) -> Any:
-    """Ask for the cache line of an element of an array, taken as flat; it may lie beyond its end.
+def _prefetch(count: int) -> Any:
+    """Return the operation that asks for the cache lines of `count` elements of an array.
 
-    Down the rows of a panel every step is on another page, where no hardware looks ahead.
+    The array is taken as flat from element `at` on; it may end before.  Down the rows of a panel
+    every step is on another page, where no hardware looks ahead.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        array = signature.args[0]
+        data = context.make_array(array)(context, builder, arguments[0]).data
         byte = _ir.IntType(8).as_pointer()
         kind = _ir.FunctionType(_ir.VoidType(), [byte, _I32, _I32, _I32])
         function = _cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        builder.call(function, [place, _I32(0), _I32(3), _I32(1)])  # to read, to keep, data
+        first = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        for offset in range(0, count * array.dtype.bitwidth // 8, _LINE):
+            place = builder.gep(first, [_I64(offset)])
+            builder.call(function, [place, _I32(0), _I32(3), _I32(1)])  # to read, to keep, data
         return context.get_dummy_value()
 
-    return _types.void(array, _types.intp), codegen
+    def in_llvm(context: Any, array: Any, at: Any) -> Any:
+        return _types.void(array, _types.intp), codegen
+
+    return intrinsic(_not_needed)(in_llvm)
 
 
 def _product(rows: int) -> Any:
@@ -263,6 +270,7 @@ def _spread(builder: Any, kind: Any, value: Any) -> Any:
     return builder.shuffle_vector(first, undefined, zeros)
 
 
+prefetch_row = _prefetch(TILE_COLUMNS)
 tile_product = _product(TILE_ROWS)
 row_product = _product(1)
 butterflies_16 = _butterflies(16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastaimc.kernels.controller import (
@@ -13,7 +15,8 @@ from fastaimc.kernels.controller import (
     slopes,
     wanted,
 )
-from fastaimc.kernels.jit import parallel, prange, serial
+from fastaimc.kernels.jit import run, serial
+from fastaimc.kernels.launch import launch
 from fastaimc.kernels.pcm import totals
 from fastaimc.parameters import Cells, Rule, StepParameters
 
@@ -61,38 +64,35 @@ def _verify_row(
 
 
 @serial
-def _verify_tile_row(
+def _verify_share(
+    begin: int,
+    end: int,
     reading: np.ndarray,
+    first: int,
     dark: np.ndarray,
-    target: np.ndarray,
+    targets: np.ndarray,
     gain: np.float32,
-    ahead: np.ndarray,
-    total: np.ndarray,
-    count: np.ndarray,
-    read_std: np.float32,
-    device: np.ndarray,
-    filled: np.ndarray,
-    level: np.ndarray,
-    swing: np.ndarray,
-    aim: np.ndarray,
-    curve: np.ndarray,
-    slope: np.ndarray,
-    scatter: np.ndarray,
-    p: StepParameters,
-    fire: np.ndarray,
-    code: np.ndarray,
-    t: int,
-    row: int,
+    read_std: np.ndarray,
+    stack: Cells,
+    rule: Rule,
     pooled: np.ndarray,
 ) -> None:
-    """Verify a row: named tuples do not enter a parallel loop, and are made here."""
-    cells = cells_of(total, count, device, filled, level, swing, aim, fire, code, t)
-    rule = Rule(ahead, curve, slope, scatter, p)
-    at = row * reading.shape[0]
-    _verify_row(reading, dark, target, gain, read_std, at, cells, rule, pooled)
+    """Rows from `begin` to `end` of all tiles."""
+    _, rows, columns = reading.shape
+    for index in range(begin, end):
+        t = index // rows
+        r = index % rows
+        cells = cells_of(stack, t)
+        at = (first + r) * columns
+        read = (reading[t, r], dark[t], targets[t, first + r])
+        _verify_row(*read, gain, read_std[t], at, cells, rule, pooled[t, r])
 
 
-@parallel
+@serial
+def _verify_pulses(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_verify_share, shares, begin, end, arguments)
+
+
 def verify_pulses(
     reading: np.ndarray,
     first: int,
@@ -115,34 +115,10 @@ def verify_pulses(
     code: np.ndarray,
 ) -> np.ndarray:
     """Choose pulses from verified cells; see `fastaimc.reference.verify.verify_pulses`."""
-    tiles, rows, _ = reading.shape
+    tiles, rows, columns = reading.shape
     pooled = np.zeros((tiles, rows, 4), np.float64)
-    slope = slopes(curve)
-    for index in prange(tiles * rows):
-        t = index // rows
-        r = index % rows
-        _verify_tile_row(
-            reading[t, r],
-            dark[t],
-            targets[t, first + r],
-            gain,
-            ahead,
-            total,
-            count,
-            read_std[t],
-            device,
-            filled,
-            level,
-            swing,
-            aim,
-            curve,
-            slope,
-            scatter,
-            parameters,
-            fire,
-            code,
-            t,
-            first + r,
-            pooled[t, r],
-        )
+    read = (reading, first, dark, targets, gain, read_std)
+    cells = Cells(total, count, device, filled, level, swing, aim, fire, code)
+    rule = Rule(ahead, curve, slopes(curve), scatter, parameters)
+    run(_verify_pulses, tiles * rows, columns, *read, cells, rule, pooled)
     return totals(pooled)
