@@ -86,7 +86,7 @@ class Core:
     cell_pulses: np.ndarray | None = None
     _mean: np.ndarray | None = None
     _variance: np.ndarray | None = None
-    _fresh_s: np.ndarray | None = None
+    _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
     _pulsed_s: np.ndarray | None = None
     _measured: int = 0  # step of the last MVM without matrices
     _columns: dict[int, np.ndarray] = field(default_factory=dict)
@@ -187,7 +187,7 @@ class Core:
         circuit = self.config.circuit
         slots = np.ceil(counts.sum(axis=1) / circuit.parallel_pulses)
         self._pulsed_s = self.clock_s.copy()
-        self._fresh_s = None
+        self._stale_s = None
         self.clock_s = self.clock_s + slots * circuit.t_pulse_s
 
     def _in_use(self, device: np.ndarray) -> np.ndarray:
@@ -234,27 +234,26 @@ class Core:
         if self._mean is None or self._variance is None:
             self._mean = np.empty(self.shape, dtype=np.float32)
             self._variance = np.empty(self.shape, dtype=np.float32)
-            self._fresh_s = None
+            self._stale_s = None
         if not self._are_fresh():
             self.conduct(
                 self.clock_s, all_devices(self.config.devices), (self._mean, self._variance)
             )
-            self._fresh_s = self.clock_s.copy()
+            self._stale_s = self._fresh_until()
         return self._mean, self._variance
 
     def _are_fresh(self) -> bool:
         """Whether the matrices are those of now."""
-        return self._fresh_s is not None and not self._aged(self._fresh_s)
+        return self._stale_s is not None and bool((self.clock_s <= self._stale_s).all())
 
-    def _aged(self, fresh_s: np.ndarray) -> bool:
-        """Whether the log age of the youngest cells has moved enough since the last refresh."""
+    def _fresh_until(self) -> np.ndarray:
+        """Return the clocks at which the log age of the youngest cells will have moved enough."""
         if self.config.drift is None:
-            return False
-        pulsed = self._pulsed_s if self._pulsed_s is not None else np.zeros_like(fresh_s)
-        t_on = self.config.drift.t_on_s
-        before = np.maximum(fresh_s - pulsed, t_on)
-        now = np.maximum(self.clock_s - pulsed, t_on)
-        return bool((np.log(now / before) > LOG_AGE_STEP).any())
+            return np.full_like(self.clock_s, np.inf)
+        pulsed = self._pulsed_s if self._pulsed_s is not None else np.zeros_like(self.clock_s)
+        age = np.maximum(self.clock_s - pulsed, self.config.drift.t_on_s)
+        until: np.ndarray = pulsed + age * math.exp(LOG_AGE_STEP)
+        return until
 
     def mvm(self, x: np.ndarray, group: np.ndarray, pattern: np.ndarray = NO_PATTERN) -> np.ndarray:
         """Multiply inputs (group, batch, row) in [-1, 1]: (tile, batch, column), µS.
@@ -264,7 +263,7 @@ class Core:
         """
         driven = self.engine.quantise(x, F32(half_codes(self.config.dac.bits)))
         adc = (self.columns(0), self.full_scale_us, self.half_codes(programming=True))
-        if len(x) == 1 and self._measured != self.step and not self._are_fresh():
+        if self._measured != self.step and len(x) == 1 and not self._are_fresh():
             y = self.engine.measure(
                 driven[0],
                 pattern,
@@ -286,7 +285,7 @@ class Core:
             )
         batch = x.shape[1]
         self.number += batch
-        self._count("mvms", np.full(self.shape[0], batch))
+        self._count("mvms", batch)
         return y
 
     def read_rows(self, rows: np.ndarray, select: np.ndarray | None, fine: bool) -> np.ndarray:
@@ -313,7 +312,7 @@ class Core:
         self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))
         return out
 
-    def _count(self, name: str, reads: np.ndarray) -> None:
+    def _count(self, name: str, reads: int | np.ndarray) -> None:
         self.counters[name] += reads
         self.counters["adc_conversions"] += reads * self.extents[:, 1]
         self.clock_s = self.clock_s + reads * self.config.circuit.t_mvm_s

@@ -86,6 +86,7 @@ class Rule(NamedTuple):
 
     ahead: np.ndarray
     curve: np.ndarray
+    pivots: np.ndarray  # every sixteenth value of the curve
     slope: np.ndarray
     scatter: np.ndarray
     step: StepParameters

@@ -61,13 +61,13 @@ def test_multiply_rows(most: tuple[int, int, int], seed: int, data: st.DataObjec
 
 @pytest.mark.parametrize("most", [TINY, DEEP])
 @given(seed=seeds, data=st.data())
-def test_multiply_vector(most: tuple[int, int, int], seed: int, data: st.DataObject) -> None:
-    rows, width = data.draw(st.integers(1, most[1])), data.draw(st.integers(1, most[2]))
-    low = data.draw(st.integers(0, width - 1))
-    x, matrix = drawn(seed, (1, rows), (rows, width))
-    out = np.full(width - low, np.nan, np.float32)
-    matmul.multiply_vector(x[0], matrix, low, out)
-    hold(out[None], x, matrix[:, low:])
+def test_multiply_few(most: tuple[int, int, int], seed: int, data: st.DataObject) -> None:
+    batch, rows, width = (data.draw(st.integers(1, size)) for size in most)
+    first = data.draw(st.integers(0, rows - 1))
+    x, matrix = drawn(seed, (batch, rows), (rows - first, width))
+    out = np.full((batch, width), np.nan, np.float32)
+    matmul.multiply_few(x, first, matrix, out)
+    hold(out, x[:, first:], matrix)
 
 
 def test_no_bit_depends_on_the_batch_or_the_panel() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastaimc.kernels.elementary import power_of_two
 from fastaimc.kernels.jit import inlined, serial
+from fastaimc.kernels.vector import COUNTED, count_at_least
 from fastaimc.parameters import Cells, Rule, StepParameters
 
 LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
@@ -26,22 +27,28 @@ _ONE = np.float32(1.0)
 
 
 @inlined
-def code_at(curve: np.ndarray, g: np.float32) -> np.float32:
+def code_at(curve: np.ndarray, pivots: np.ndarray, g: np.float32) -> np.float32:
     """The code, with its fraction, at which a falling curve of 256 has the value g; clipped.
 
-    `low` becomes the last code whose value is not below g, by arithmetic: a processor would guess
-    half of the branches of a search wrong.
+    `inside` becomes the last code whose value is not below g, by counting instead of a search:
+    a processor would guess half of its branches wrong.
     """
-    low = np.int32(0)
-    for shift in (7, 6, 5, 4, 3, 2, 1, 0):
-        middle = np.int32(low + np.int32(1 << shift))
-        low = np.int32(low + np.int32(np.int32(curve[middle] >= g) << np.int32(shift)))
-    inside = np.int32(min(low, np.int32(254)))
+    block = COUNTED * max(count_at_least(pivots, 0, g) - 1, 0)
+    last = block + count_at_least(curve, block, g) - 1
+    inside = np.int32(min(max(last, 0), 254))
     here, following = curve[inside], curve[inside + 1]
     fall = here - following  # zero only where g is beyond an end of the curve
     code = np.float32(inside) + (here - g) / (fall if fall > _ZERO else _ONE)
     code = code if g < curve[0] else _ZERO
     return code if g > curve[255] else _LAST
+
+
+def rule_of(
+    ahead: np.ndarray, curve: np.ndarray, scatter: np.ndarray, step: StepParameters
+) -> Rule:
+    """Return the tables of a rule: those of the curve are worked out here."""
+    pivots = np.ascontiguousarray(curve[::COUNTED])
+    return Rule(ahead, curve, pivots, slopes(curve), scatter, step)
 
 
 @serial
@@ -154,19 +161,17 @@ def cells_of(stack: Cells, tile: int) -> Cells:
 def mark_row(
     error: np.ndarray, standard_error: np.ndarray, at: int, cells: Cells, rule: Rule
 ) -> None:
-    """Write the device of each cell whose error is beyond its threshold, and NONE.
+    """Write the device of each cell whose error is certain enough, and NONE; vectorises.
 
     The row's cells begin at `at`.
     """
-    margin, kappa, scatter = rule.step.margin, rule.step.kappa, rule.scatter
+    kappa = rule.step.kappa
     width = error.shape[0]
-    device, aim = cells.device[at : at + width], cells.aim[at : at + width]
-    fire = cells.fire[at : at + width]
+    device, fire = cells.device[at : at + width], cells.fire[at : at + width]
     for column in range(width):
-        likely = margin * scatter[aim[column]]
-        uncertain = kappa * standard_error[column]
-        threshold = likely if likely > uncertain else uncertain
-        fire[column] = device[column] if abs(error[column]) > threshold else NONE
+        fire[column] = (
+            device[column] if abs(error[column]) > kappa * standard_error[column] else NONE
+        )
 
 
 @serial
@@ -182,13 +187,26 @@ def list_row(
     return count
 
 
+@serial
+def _keep_large(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule) -> int:
+    """Unmark the cells whose error no pulse can lessen; return how many are left, in front."""
+    margin, scatter = rule.step.margin, rule.scatter
+    count = 0
+    for i in range(chosen.shape[0]):
+        c, error = chosen[i], errors[i]
+        large = abs(error) > margin * scatter[cells.aim[c]]
+        cells.fire[c] = cells.fire[c] if large else NONE
+        chosen[count] = c
+        errors[count] = error
+        count += 1 if large else 0
+    return count
+
+
 @inlined
-def _hand_over(
-    heir: np.uint8, too_high: np.float32, cell: int, cells: Cells, curve: np.ndarray
-) -> None:
+def _hand_over(heir: np.uint8, too_high: np.float32, cell: int, cells: Cells, rule: Rule) -> None:
     """Make another device of a cell the analog one."""
-    wanted = -too_high if too_high < _ZERO else curve[0] - too_high
-    cells.aim[cell] = np.uint8(np.rint(code_at(curve, wanted)))
+    wanted = -too_high if too_high < _ZERO else rule.curve[0] - too_high
+    cells.aim[cell] = np.uint8(np.rint(code_at(rule.curve, rule.pivots, wanted)))
     before = int(cells.filled[cell])
     cells.filled[cell] = np.uint8(
         before | (1 << int(cells.device[cell]))
@@ -196,17 +214,18 @@ def _hand_over(
         else before & (255 - (1 << int(heir)))
     )
     cells.device[cell] = heir
+    cells.fire[cell] = heir
     cells.swing[cell] = np.int8(0)
     cells.level[cell] = np.int16(np.int16(cells.aim[cell]) * LEVELS)
 
 
 @serial
 def move_cells(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule) -> None:
-    """Change what is known of the chosen cells, which get a pulse, and end their memory.
+    """Change what is known of the chosen cells, and end the memory of those that get a pulse.
 
     Once gathered, the new amplitudes vectorise.
     """
-    count = chosen.shape[0]
+    count = _keep_large(chosen, errors, cells, rule)
     held = np.empty((3, count), np.int32)
     places = np.empty((2, count), np.float32)
     levels, swings, aims, present, steep = held[0], held[1], held[2], places[0], places[1]
@@ -218,12 +237,12 @@ def move_cells(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule)
         error = errors[i] if 2 * int(device) < devices else -errors[i]
         errors[i] = error
         levels[i], swings[i], aims[i] = level, cells.swing[c], cells.aim[c]
-        present[i] = code_at(curve, curve[cells.aim[c]] + error)
+        present[i] = code_at(curve, rule.pivots, curve[cells.aim[c]] + error)
         steep[i] = slope[cells.aim[c]]
         if level == 0 or level == TOP:
             heir = _heir(error, device, cells.filled[c], level, devices)
             if heir != NONE:
-                _hand_over(heir, error, c, cells, curve)
+                _hand_over(heir, error, c, cells, rule)
                 aims[i] = -1
     for i in range(count):
         swings[i] = _swing(swings[i], bool(errors[i] > _ZERO))
@@ -234,7 +253,6 @@ def move_cells(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule)
         if aims[i] >= 0:
             cells.level[c] = np.int16(levels[i])
             cells.swing[c] = np.int8(swings[i])
-        cells.fire[c] = cells.device[c]
         cells.code[c] = np.uint8((cells.level[c] + LEVELS // 2) >> LEVEL_BITS)
         cells.total[c] = _ZERO
         cells.number[c] = np.uint8(0)

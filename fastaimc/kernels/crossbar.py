@@ -20,12 +20,12 @@ from fastaimc.kernels.hadamard import (
 )
 from fastaimc.kernels.jit import run, serial, workers
 from fastaimc.kernels.launch import launch
-from fastaimc.kernels.matmul import FEW, PANEL, multiply, multiply_vector
+from fastaimc.kernels.matmul import DEPTH, FEW, PANEL, multiply, multiply_few
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
 
 VECTORS_A_CELL = 64  # so many vectors take a cell the time that its drift does
-LONGEST = 2048  # columns of a stretch of which the outputs stay in the fastest cache
+STRETCH = 512  # columns that are reported together where there are few vectors
 
 _ONE = np.float32(1.0)
 _ZERO = np.float32(0.0)
@@ -118,7 +118,6 @@ def report_panel(
 def _mvm_share(
     begin: int,
     end: int,
-    stretch: int,
     x: np.ndarray,
     squares: np.ndarray,
     group: np.ndarray,
@@ -132,30 +131,25 @@ def _mvm_share(
     half_codes: np.float32,
     out: np.ndarray,
 ) -> None:
-    """Panels or stretches from `begin` to `end` of all tiles; no bit depends on the sharing."""
+    """Panels from `begin` to `end` of all tiles; no bit depends on how they are shared."""
     _, batch, width = out.shape
-    few = batch <= FEW
     fast = worth_it(pattern, batch, mean.shape[1])
-    parts = (width + stretch - 1) // stretch
-    y = np.empty((batch, stretch), np.float32)
-    v = np.empty((1 if fast else batch, stretch), np.float32)
-    words = np.empty(stretch, np.uint32)
+    panels = (width + PANEL - 1) // PANEL
+    y = np.empty((batch, PANEL), np.float32)
+    v = np.empty((1 if fast else batch, PANEL), np.float32)
+    words = np.empty(PANEL, np.uint32)
     factor = np.empty(mean.shape[1], np.float32)
     z = np.empty((pattern[0] if fast else 1, STRIDE), np.float32)
     if fast:
         factors(pattern, x[0, 0], factor)
     for index in range(begin, end):
-        t = index // parts
+        t = index // panels
         g = group[t]
-        low = index % parts * stretch
-        length = min(stretch, width - low)
+        low = index % panels * PANEL
+        length = min(PANEL, width - low)
         if fast:
             multiply_pattern(pattern, factor, mean[t], low, z, y)
             sum_of_squares(factor, variance[t], low, v[0, :length])
-        elif few:
-            for b in range(batch):
-                multiply_vector(x[g, b], mean[t], low, y[b, :length])
-                multiply_vector(squares[g, b], variance[t], low, v[b, :length])
         else:
             multiply(x[g], mean[t], low, y)
             multiply(squares[g], variance[t], low, v)
@@ -179,10 +173,86 @@ def _mvm(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_mvm_share, shares, begin, end, arguments)
 
 
-def _stretch(width: int, tiles: int, shares: int) -> int:
-    """Columns of a stretch: long, for whole rows are read, but enough for all threads."""
-    length = -(-tiles * width // shares)
-    return min(-(-length // PANEL) * PANEL, LONGEST)
+@serial
+def _part_share(
+    begin: int,
+    end: int,
+    x: np.ndarray,
+    squares: np.ndarray,
+    group: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    parts: np.ndarray,
+) -> None:
+    """Products of few vectors with whole rows of the matrices, DEPTH of them for each part."""
+    _, rows, _ = mean.shape
+    count = parts.shape[1]
+    for index in range(begin, end):
+        t = index // count
+        g = group[t]
+        first = index % count * DEPTH
+        last = min(first + DEPTH, rows)
+        sums = parts[t, index % count]
+        multiply_few(x[g], first, mean[t, first:last], sums[0])
+        multiply_few(squares[g], first, variance[t, first:last], sums[1])
+
+
+@serial
+def _sum_share(
+    begin: int,
+    end: int,
+    parts: np.ndarray,
+    identity: np.ndarray,
+    number: np.uint64,
+    columns: np.ndarray,
+    full_scale: np.ndarray,
+    half_codes: np.float32,
+    out: np.ndarray,
+) -> None:
+    """Sum the parts, one after another, and report stretches from `begin` to `end` of all tiles."""
+    _, batch, width = out.shape
+    stretches = (width + STRETCH - 1) // STRETCH
+    sums = np.empty((2, batch, STRETCH), np.float32)
+    words = np.empty(STRETCH, np.uint32)
+    for index in range(begin, end):
+        t = index // stretches
+        low = index % stretches * STRETCH
+        length = min(STRETCH, width - low)
+        sums[:] = _ZERO
+        for part in range(parts.shape[1]):
+            for which in range(2):
+                for b in range(batch):
+                    source = parts[t, part, which, b, low : low + length]
+                    target = sums[which, b]
+                    for c in range(length):
+                        target[c] += source[c]
+        adc = (identity[t], columns[t], full_scale[t], half_codes)
+        report_panel(sums[0], sums[1], low, length, number, *adc, words, out[t])
+
+
+@serial
+def _few(
+    shares: int,
+    x: np.ndarray,
+    squares: np.ndarray,
+    group: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    identity: np.ndarray,
+    number: np.uint64,
+    columns: np.ndarray,
+    full_scale: np.ndarray,
+    half_codes: np.float32,
+    out: np.ndarray,
+) -> None:
+    """Multiply few vectors: in parts of the rows, for panels would leave nothing in cache."""
+    tiles, rows, width = mean.shape
+    count = (rows + DEPTH - 1) // DEPTH
+    parts = np.empty((tiles, count, 2, x.shape[1], width), np.float32)
+    products = (x, squares, group, mean, variance, parts)
+    launch(_part_share, shares, 0, tiles * count, products)
+    report = (parts, identity, number, columns, full_scale, half_codes, out)
+    launch(_sum_share, shares, 0, tiles * ((width + STRETCH - 1) // STRETCH), report)
 
 
 def mvm(
@@ -201,12 +271,13 @@ def mvm(
     tiles, rows, width = mean.shape
     batch = x.shape[1]
     out = np.empty((tiles, batch, width), np.float32)
-    stretch = _stretch(width, tiles, workers()) if batch <= FEW else PANEL
-    parts = -(-width // stretch)
-    work = rows * stretch * (1 + batch // VECTORS_A_CELL)
-    inputs = (stretch, x, x * x, group, pattern)
-    adc = (columns, full_scale, half_codes)
-    run(_mvm, tiles * parts, work, *inputs, mean, variance, identity, np.uint64(number), *adc, out)
+    adc = (identity, np.uint64(number), columns, full_scale, half_codes)
+    if batch <= FEW:
+        _few(workers(), x, x * x, group, mean, variance, *adc, out)
+    else:
+        work = rows * PANEL * (1 + batch // VECTORS_A_CELL)
+        inputs = (x, x * x, group, pattern)
+        run(_mvm, tiles * -(-width // PANEL), work, *inputs, mean, variance, *adc, out)
     return out
 
 

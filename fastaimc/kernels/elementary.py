@@ -27,6 +27,8 @@ _LOG2_E = np.float32(1.44269504088896341)
 # Beyond these, exp is inf and 0 in float32; the clamp also keeps the exponent an int32.
 _EXP_MAX = np.float32(89.0)
 _EXP_MIN = np.float32(-104.0)
+_EXP_LEAST = np.float32(-87.0)  # between these, results are normal
+_EXP_MOST = np.float32(88.0)
 _EXP_0 = np.float32(5.0000001201e-1)
 _EXP_1 = np.float32(1.6666665459e-1)
 _EXP_2 = np.float32(4.1665795894e-2)
@@ -57,6 +59,37 @@ def power_of_two(n: np.int32) -> np.float32:
 
 
 @inlined
+def _exp_parts(clamped: np.float32) -> tuple[np.float32, np.int32]:
+    """e^x as y·2^n, with y near 1."""
+    whole = np.floor(fma(clamped, _LOG2_E, _HALF))
+    r = fma(-whole, _LN2_LOW, fma(-whole, _LN2_HIGH, clamped))
+    y = fma(_EXP_5, r, _EXP_4)
+    y = fma(y, r, _EXP_3)
+    y = fma(y, r, _EXP_2)
+    y = fma(y, r, _EXP_1)
+    y = fma(y, r, _EXP_0)
+    return fma(y, r * r, r) + _ONE, np.int32(whole)
+
+
+@inlined
+def exp_normal_range(x: np.float32) -> np.float32:
+    """e^x where nothing special can happen.
+
+    Parameters
+    ----------
+    x : float32
+        Not NaN. Below -87 it is taken for -87, above 88 for 88.
+
+    Returns
+    -------
+    float32
+        Right to 1 unit in the last place (relative error 8.2e-8).
+    """
+    y, n = _exp_parts(max(_EXP_LEAST, min(_EXP_MOST, x)))
+    return y * power_of_two(n)
+
+
+@inlined
 def exp(x: np.float32) -> np.float32:
     """e^x.
 
@@ -70,17 +103,10 @@ def exp(x: np.float32) -> np.float32:
     float32
         Right to 1 unit in the last place (relative error 8.2e-8) where the result is normal.
     """
-    clamped = max(_EXP_MIN, min(_EXP_MAX, x))  # a NaN becomes a number, until the last line
-    whole = np.floor(fma(clamped, _LOG2_E, _HALF))
-    r = fma(-whole, _LN2_LOW, fma(-whole, _LN2_HIGH, clamped))
-    y = fma(_EXP_5, r, _EXP_4)
-    y = fma(y, r, _EXP_3)
-    y = fma(y, r, _EXP_2)
-    y = fma(y, r, _EXP_1)
-    y = fma(y, r, _EXP_0)
-    y = fma(y, r * r, r) + _ONE
+    y, n = _exp_parts(
+        max(_EXP_MIN, min(_EXP_MAX, x))
+    )  # a NaN becomes a number, until the last line
     # In two steps, as 2^128 and 2^-150 are no normal numbers.
-    n = np.int32(whole)
     half = np.int32(n >> 1)
     y = y * power_of_two(half) * power_of_two(np.int32(n - half))
     return y if x == x else x

@@ -17,7 +17,7 @@ from fastaimc.kernels.controller import (
     list_row,
     mark_row,
     move_cells,
-    slopes,
+    rule_of,
     wanted,
 )
 from fastaimc.kernels.hadamard import (
@@ -256,6 +256,6 @@ def gradient_pulses(
         _inverse_power(x[g], inverse_power[g])
     batch = (x, inverse_power, group, pattern, y, targets, gain)
     cells = Cells(total, count, device, filled, level, swing, aim, fire, code)
-    rule = Rule(ahead, curve, slopes(curve), scatter, parameters)
+    rule = rule_of(ahead, curve, scatter, parameters)
     run(_gradient_pulses, tiles * panels, rows * min(width, PANEL), *batch, cells, rule, sums)
     return totals(sums)

@@ -318,6 +318,9 @@ def spans(items: int, cells: int) -> Iterator[tuple[int, int]]:
 
 def run(kernel: Callable[..., None], items: int, cells: int, *arguments: Any) -> None:
     """Call a kernel that launches its items, of so many cells each, on all threads."""
+    if items * cells <= CELLS_PER_CALL:
+        kernel(workers(), 0, items, *arguments)
+        return
     for begin, end in spans(items, cells):
         kernel(workers(), begin, end, *arguments)
 
@@ -353,7 +356,7 @@ class threads:  # noqa: N801  a context manager, called like a function
         if self._blas:
             _one_blas_thread.__enter__()
         self._before = workers()
-        if self._n is not None:
+        if self._n is not None and self._n != self._before:
             _numba.set_num_threads(min(self._n, _numba.config.NUMBA_NUM_THREADS))
 
     def __exit__(self, *_: object) -> None:

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from fastaimc.kernels.jit import intrinsic
+from fastaimc.kernels.jit import intrinsic, workers
 
 _ir: Any = importlib.import_module("llvmlite.ir")
 _binding: Any = importlib.import_module("llvmlite.binding")
@@ -41,6 +41,7 @@ def launch(context: Any, function: Any, shares: Any, begin: Any, end: Any, argum
     `function` is a compiled one that returns nothing and never raises; `shares` is what
     `jit.workers` says.
     """
+    workers()  # starts the pool
     size = _types.intp
     called = function.get_call_type(context, (size, size, *arguments.types), {})
 
@@ -60,7 +61,8 @@ def launch(context: Any, function: Any, shares: Any, begin: Any, end: Any, argum
 def _task(context: Any, builder: Any, compiled: Any, data: Any) -> Any:
     """Write the function that a thread of the pool calls, once for one or more shares."""
     kind = _ir.FunctionType(_VOID, [_BYTE.as_pointer(), *[_SIZE.as_pointer()] * 2, _BYTE])
-    task = _ir.Function(builder.module, kind, name=f"{builder.function.name}.task")
+    name = builder.module.get_unique_name(f"{builder.function.name}.task")
+    task = _ir.Function(builder.module, kind, name=name)
     task.linkage = "internal"
     inside = _ir.IRBuilder(task.append_basic_block())
     arguments, counts, _, place = task.args

@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels.jit import serial
-from fastaimc.kernels.vector import TILE_COLUMNS, TILE_ROWS, row_product, tile_product
+from fastaimc.kernels.vector import TILE_COLUMNS, TILE_ROWS, fma, row_product, tile_product
 
 PANEL = TILE_COLUMNS  # columns of a panel
 DEPTH = 128  # rows of a panel that are multiplied at a time: 32 kB
-FEW = 2  # up to so many vectors a walk along whole rows is faster: there is nothing to keep
+FEW = 4  # so many vectors go over whole rows, more over panels of them, which they keep in cache
 
 _ZERO = np.float32(0.0)
 
@@ -80,25 +80,27 @@ def multiply_rows(x: np.ndarray, row: int, panel: np.ndarray, out: np.ndarray) -
 
 
 @serial
-def multiply_vector(x: np.ndarray, matrix: np.ndarray, low: int, out: np.ndarray) -> None:
-    """out[:] = x @ matrix[:, low : low + len(out)], eight rows at a time."""
-    rows = matrix.shape[0]
+def multiply_few(x: np.ndarray, first: int, matrix: np.ndarray, out: np.ndarray) -> None:
+    """out[:, :] = x[:, first : first + len(matrix)] @ matrix, for few vectors.
+
+    Four rows at a time, which follow each other in memory; all vectors go over them.
+    """
+    rows, width = matrix.shape
     out[:] = _ZERO
-    whole = rows - rows % 8
-    high = low + out.shape[0]
-    for k in range(0, whole, 8):
-        x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
-        x4, x5, x6, x7 = x[k + 4], x[k + 5], x[k + 6], x[k + 7]
-        m0, m1 = matrix[k, low:high], matrix[k + 1, low:high]
-        m2, m3 = matrix[k + 2, low:high], matrix[k + 3, low:high]
-        m4, m5 = matrix[k + 4, low:high], matrix[k + 5, low:high]
-        m6, m7 = matrix[k + 6, low:high], matrix[k + 7, low:high]
-        for c in range(out.shape[0]):
-            front = (x0 * m0[c] + x1 * m1[c]) + (x2 * m2[c] + x3 * m3[c])
-            back = (x4 * m4[c] + x5 * m5[c]) + (x6 * m6[c] + x7 * m7[c])
-            out[c] += front + back
+    whole = rows - rows % 4
+    for k in range(0, whole, 4):
+        m0, m1, m2, m3 = matrix[k], matrix[k + 1], matrix[k + 2], matrix[k + 3]
+        for b in range(x.shape[0]):
+            a = x[b, first + k : first + k + 4]
+            a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
+            target = out[b]
+            for c in range(width):
+                target[c] = fma(
+                    a3, m3[c], fma(a2, m2[c], fma(a1, m1[c], fma(a0, m0[c], target[c])))
+                )
     for k in range(whole, rows):
-        factor = x[k]
-        source = matrix[k, low:high]
-        for c in range(out.shape[0]):
-            out[c] += factor * source[c]
+        source = matrix[k]
+        for b in range(x.shape[0]):
+            factor, target = x[b, first + k], out[b]
+            for c in range(width):
+                target[c] = fma(factor, source[c], target[c])

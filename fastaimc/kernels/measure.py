@@ -81,7 +81,7 @@ def _conduct_panel(
     _, rows, columns = conductance.shape
     width = min(PANEL, columns - low)
     fast = factor.shape[0] > 0
-    everything = np.full((1, 1), 255, np.uint8)
+    everything = np.full((1, 1), (1 << conductance.shape[0]) - 1, np.uint8)
     words = np.empty((4, BLOCK), np.uint32)
     held = np.empty((7, BLOCK), np.float32)
     marks = np.empty((2, BLOCK), np.uint8)

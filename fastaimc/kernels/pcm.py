@@ -111,13 +111,18 @@ def _exponent(
 
 
 @serial
+def _leave_out(chosen: np.ndarray, device: np.uint8, g: np.ndarray) -> None:
+    """Let a device conduct nothing in the cells where it is not chosen."""
+    for i in range(g.shape[0]):
+        g[i] = g[i] if (chosen[i] >> device) & np.uint8(1) != 0 else _ZERO
+
+
+@serial
 def _add_device(
     g: np.ndarray,
     x: np.ndarray,
     log_x: np.ndarray,
     exponent: np.ndarray,
-    chosen: np.ndarray,
-    device: np.uint8,
     sign: np.float32,
     fits: np.ndarray,
     noise_band: np.float32,
@@ -125,13 +130,11 @@ def _add_device(
     variance: np.ndarray,
 ) -> None:
     q = _unpack(fits[2])
-    one = np.uint8(1)
     for i in range(g.shape[0]):
-        now = g[i] * elementary.exp(exponent[i])
+        now = g[i] * elementary.exp_normal_range(exponent[i])
         noise = now * _fit(q, x[i], log_x[i])
-        on = np.float32((chosen[i] >> device) & one)
-        mean[i] = fma(on * sign, now, mean[i])
-        variance[i] = fma(on * noise, noise * noise_band, variance[i])
+        mean[i] = fma(sign, now, mean[i])
+        variance[i] = fma(noise, noise * noise_band, variance[i])
 
 
 @serial
@@ -171,6 +174,7 @@ def conduct_block(
     log_age, last, chosen = held[4, :cells], marks[0, :cells], marks[1, :cells]
     log_elapsed = _log_age(now, p)
     step = 1 if select.shape[1] > 1 else 0
+    every = (select.size == 1) & (select[0, 0] == np.uint8((1 << devices) - 1))
     for first in range(0, cells, width):
         r = row + first // width
         ages, lasts, choices = log_age[first:], last[first:], chosen[first:]
@@ -189,6 +193,8 @@ def conduct_block(
             target = g[first : first + width]
             for column in range(width):
                 target[column] = source[column]
+        if not every:
+            _leave_out(chosen, np.uint8(device), g)
         if device % 4 == 0:
             _block_words(identity, row, low, width, cells, device // 4, words)
         number = np.uint8(device)
@@ -196,7 +202,7 @@ def conduct_block(
         _state(g, p.inverse_scale, x, log_x)
         _normals(words[device % 4, :cells], z)
         _exponent(x, log_x, log_age, log_elapsed, last, number, fits, z)
-        _add_device(g, x, log_x, z, chosen, number, sign, fits, p.noise_band, mean, variance)
+        _add_device(g, x, log_x, z, sign, fits, p.noise_band, mean, variance)
 
 
 @serial

@@ -65,8 +65,8 @@ def melt_quench(
     """Conductance after one pulse of a device with the given spreads and scatter."""
     centre = p.centre_ua * fma(p.centre_spread, z_centre, _ONE)
     width = p.width_ua * fma(p.width_spread, z_width, _ONE)
-    s = _ONE / (_ONE + elementary.exp((centre - current) / width))
-    g = elementary.exp(fma(-p.depth, s, fma(p.g_set_spread, z_set, p.log_g_set)))
+    s = _ONE / (_ONE + elementary.exp_normal_range((centre - current) / width))
+    g = elementary.exp_normal_range(fma(-p.depth, s, fma(p.g_set_spread, z_set, p.log_g_set)))
     slope = g * p.depth * s * (_ONE - s) / width * p.jitter_ua
     scatter = np.sqrt(fma(slope, slope, p.floor_us * p.floor_us))
     g = fma(scatter, z_pulse, g)
@@ -98,21 +98,24 @@ def _chosen_normals(
     row: int,
     columns: np.ndarray,
     device: np.ndarray,
-    step: int,
-    purpose: np.uint32,
+    first: tuple[int, np.uint32],
+    second: tuple[int, np.uint32],
     words: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Write the normals of one device of each of a row's chosen columns.
+    """Write normals of two purposes, each with its step, of one device of a row's chosen columns.
 
-    In two loops that vectorise: words of 64 bits and of 32 do not go well together.
+    In loops that vectorise: words of 64 bits and of 32 do not go well together.  Two purposes at a
+    time, as each word is a chain of forty operations that wait for each other.
     """
-    for index in range(out.shape[0]):
-        words[index] = _device_word(
-            identity, row, columns[index], step, purpose, int(device[index])
-        )
-    for index in range(out.shape[0]):
-        out[index] = normal(words[index])
+    for index in range(out.shape[1]):
+        at = (identity, row, columns[index])
+        number = int(device[index])
+        words[0, index] = _device_word(*at, first[0], first[1], number)
+        words[1, index] = _device_word(*at, second[0], second[1], number)
+    for purpose in range(2):
+        for index in range(out.shape[1]):
+            out[purpose, index] = normal(words[purpose, index])
 
 
 @serial
@@ -150,16 +153,15 @@ def _pulse_row(
     count = _chosen(device, conductance.shape[0], columns)
     columns = columns[:count]
     z = np.empty((4, count), np.float32)
-    words = np.empty(count, np.uint32)
+    words = np.empty((2, count), np.uint32)
     chosen = np.empty(count, np.uint8)
     current = np.empty(count, np.float32)
     for index in range(count):
         chosen[index] = device[columns[index]]
         current[index] = p.current_min_ua + np.float32(code[columns[index]]) * p.current_step_ua
-    _chosen_normals(identity, row, columns, chosen, 0, SET_SPREAD, words, z[0])
-    _chosen_normals(identity, row, columns, chosen, 0, CENTRE_SPREAD, words, z[1])
-    _chosen_normals(identity, row, columns, chosen, 0, WIDTH_SPREAD, words, z[2])
-    _chosen_normals(identity, row, columns, chosen, step, PULSE, words, z[3])
+    which = (identity, row, columns, chosen)
+    _chosen_normals(*which, (0, SET_SPREAD), (0, CENTRE_SPREAD), words, z[:2])
+    _chosen_normals(*which, (0, WIDTH_SPREAD), (step, PULSE), words, z[2:])
     sets = 0
     for index in range(count):
         sets += 1 if current[index] < p.knee_ua else 0

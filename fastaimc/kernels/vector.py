@@ -23,6 +23,7 @@ _config: Any = importlib.import_module("numba").config
 
 TILE_ROWS = 4
 TILE_COLUMNS = 64
+COUNTED = 16
 
 _I32 = _ir.IntType(32)
 _I64 = _ir.IntType(64)
@@ -80,6 +81,26 @@ def _prefetch(count: int) -> Any:
         return _types.void(array, _types.intp), codegen
 
     return intrinsic(_not_needed)(in_llvm)
+
+
+def _counted(values: np.ndarray, at: int, least: np.float32) -> int:
+    return int((values[at : at + COUNTED] >= least).sum())
+
+
+@intrinsic(_counted)
+def count_at_least(context: Any, values: Any, at: Any, least: Any) -> Any:
+    """How many of the COUNTED elements of a vector from `at` on are at least `least`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, at, least = arguments
+        data = context.make_array(signature.args[0])(context, builder, values).data
+        kind = _ir.VectorType(_ir.FloatType(), COUNTED)
+        found = _load(builder, kind, builder.gep(data, [at]), 0)
+        bits = builder.fcmp_ordered(">=", found, _spread(builder, kind, least))
+        word = builder.bitcast(bits, _ir.IntType(COUNTED))
+        return builder.zext(builder.ctpop(word), _I64)
+
+    return _types.intp(values, _types.intp, _types.float32), codegen
 
 
 def _product(rows: int) -> Any:

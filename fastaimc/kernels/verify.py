@@ -12,7 +12,7 @@ from fastaimc.kernels.controller import (
     list_row,
     mark_row,
     move_cells,
-    slopes,
+    rule_of,
     wanted,
 )
 from fastaimc.kernels.jit import run, serial
@@ -119,6 +119,6 @@ def verify_pulses(
     pooled = np.zeros((tiles, rows, 4), np.float64)
     read = (reading, first, dark, targets, gain, read_std)
     cells = Cells(total, count, device, filled, level, swing, aim, fire, code)
-    rule = Rule(ahead, curve, slopes(curve), scatter, parameters)
+    rule = rule_of(ahead, curve, scatter, parameters)
     run(_verify_pulses, tiles * rows, columns, *read, cells, rule, pooled)
     return totals(pooled)

@@ -70,19 +70,16 @@ def prepare(
     else:
         values = np.full((1, 1, 1, 1), terminals.nominal.set_us, dtype=np.float32)
         values = np.broadcast_to(values, (terminals.devices // 2, *terminals.shape))
-    state = _allocate(terminals, values, rest)
+    state, surplus = _allocate(terminals, values, rest)
+    del values  # eight bytes a cell
+    _reset(terminals, surplus)
     start = state["aim"] if shoot else np.full_like(state["aim"], RESET)
     terminals.pulse(state["device"], start)
-    return (
-        dark
-        | state
-        | {
-            "level": np.multiply(start, LEVELS, dtype=np.int16),
-            "swing": np.zeros(terminals.shape, dtype=np.int8),
-            "fire": np.full(terminals.shape, NONE, dtype=np.uint8),
-            "code": state["aim"].copy(),
-        }
-    )
+    state["level"] = np.multiply(start, LEVELS, dtype=np.int16)
+    state["swing"] = np.zeros(terminals.shape, dtype=np.int8)
+    state["fire"] = np.full(terminals.shape, NONE, dtype=np.uint8)
+    state["code"] = state["aim"].copy()
+    return dark | state
 
 
 def _initialise(terminals: Terminals) -> None:
@@ -96,6 +93,12 @@ def _initialise(terminals: Terminals) -> None:
             code[part] = np.where(targets > 0 if index < half else targets < 0, SET, RESET)
         device[...] = index
         terminals.pulse(device, code)
+
+
+def _reset(terminals: Terminals, surplus: np.ndarray) -> None:
+    """RESET the devices beyond the analog one; even with no such cell, as pulses are numbered."""
+    for device in surplus:
+        terminals.pulse(device, np.full(terminals.shape, RESET, dtype=np.uint8))
 
 
 def _of_polarity(terminals: Terminals, devices: int) -> np.ndarray:
@@ -163,8 +166,8 @@ def _offsets(terminals: Terminals, singles: np.ndarray, dark: np.ndarray, fine: 
     return np.asarray(total / number, dtype=np.float32)
 
 
-def _allocate(terminals: Terminals, values: np.ndarray, rest: bool) -> State:
-    """Return each cell's analog device, its SET ones and its aim; RESET the devices beyond it."""
+def _allocate(terminals: Terminals, values: np.ndarray, rest: bool) -> tuple[State, np.ndarray]:
+    """Return each cell's analog device, its SET ones and its aim; and the devices to RESET."""
     half = terminals.devices // 2
     shape = terminals.shape
     state: State = {name: np.empty(shape, dtype=np.uint8) for name in ("device", "filled", "aim")}
@@ -182,9 +185,7 @@ def _allocate(terminals: Terminals, values: np.ndarray, rest: bool) -> State:
         state["aim"][part] = np.rint(terminals.nominal.code(aim_us))
         if rest:
             state["rest"][part] = np.where(adds, aim_us, -aim_us)
-    for beyond in surplus:  # even with no such cell: pulses are numbered
-        terminals.pulse(beyond, np.full(shape, RESET, np.uint8))
-    return state
+    return state, surplus
 
 
 def _allocate_rows(
