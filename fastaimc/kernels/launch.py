@@ -49,13 +49,31 @@ def launch(context: Any, function: Any, shares: Any, begin: Any, end: Any, argum
         compiled = function.dispatcher.get_compile_result(called)
         context.active_code_library.add_linking_library(compiled.library)
         shares, begin, end = values[1:4]
-        data = [begin, end, shares, *_cgutils.unpack_tuple(builder, values[4])]
+        lent = _lent(context, builder, arguments, values[4])
+        data = [begin, end, shares, *_cgutils.unpack_tuple(builder, lent)]
         held = _cgutils.pack_struct(builder, data)
         task = _task(context, builder, compiled, held.type)
         _call_pool(builder, task, held, shares)
         return context.get_dummy_value()
 
     return _types.void(function, size, size, size, arguments), codegen
+
+
+def _lent(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Return a value whose arrays have no owner: threads would wait for each other's counting.
+
+    The caller owns them until all threads are done.
+    """
+    if isinstance(kind, _types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo = _cgutils.get_null_value(array.meminfo.type)
+        array.parent = _cgutils.get_null_value(array.parent.type)
+        return array._getvalue()  # noqa: SLF001  as all of Numba does
+    if isinstance(kind, _types.BaseTuple):
+        for index, element in enumerate(kind.types):
+            lent = _lent(context, builder, element, builder.extract_value(value, index))
+            value = builder.insert_value(value, lent, index)
+    return value
 
 
 def _task(context: Any, builder: Any, compiled: Any, data: Any) -> Any:

@@ -265,9 +265,19 @@ def _drift_share(
     for index in range(begin, end):
         t = index // rows
         r = index % rows
-        state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]))
-        allowed = select[t % select.shape[0]]
-        _drift_row(*state, allowed, first + r, identity[t], fits, p, mean[t, r], variance[t, r])
+        _drift_row(
+            conductance[t],
+            last_device[t],
+            last_s[t],
+            np.float32(clock_s[t]),
+            select[t % select.shape[0]],
+            first + r,
+            identity[t],
+            fits,
+            p,
+            mean[t, r],
+            variance[t, r],
+        )
 
 
 @serial

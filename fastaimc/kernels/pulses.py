@@ -195,8 +195,19 @@ def _pulse_share(
     for index in range(begin, end):
         t = index // rows
         r = index % rows
-        state = (conductance[t], last_device[t, r], last_s[t, r], device[t, r], code[t, r])
-        _pulse_row(*state, np.float32(clock_s[t]), r, step, identity[t], p, counts[t, r])
+        _pulse_row(
+            conductance[t],
+            last_device[t, r],
+            last_s[t, r],
+            device[t, r],
+            code[t, r],
+            np.float32(clock_s[t]),
+            r,
+            step,
+            identity[t],
+            p,
+            counts[t, r],
+        )
 
 
 @serial
@@ -276,9 +287,19 @@ def _write_share(
     for index in range(begin, end):
         t = index // rows
         r = index % rows
-        state = (conductance[t], last_device[t, r], last_s[t, r], device[t, r], value[t, r])
-        at = (np.float32(clock_s[t]), r, step, identity[t])
-        counts[t, r, 1] = _write_row(*state, *at, inverse_scale, coefficients)
+        counts[t, r, 1] = _write_row(
+            conductance[t],
+            last_device[t, r],
+            last_s[t, r],
+            device[t, r],
+            value[t, r],
+            np.float32(clock_s[t]),
+            r,
+            step,
+            identity[t],
+            inverse_scale,
+            coefficients,
+        )
 
 
 @serial

@@ -78,14 +78,22 @@ def _verify_share(
     pooled: np.ndarray,
 ) -> None:
     """Rows from `begin` to `end` of all tiles."""
-    _, rows, columns = reading.shape
-    for index in range(begin, end):
-        t = index // rows
-        r = index % rows
+    columns = reading.shape[2]
+    rows = max(reading.shape[1], 1)
+    for t in range(begin // rows, (end + rows - 1) // rows):
         cells = cells_of(stack, t)
-        at = (first + r) * columns
-        read = (reading[t, r], dark[t], targets[t, first + r])
-        _verify_row(*read, gain, read_std[t], at, cells, rule, pooled[t, r])
+        for r in range(max(begin - t * rows, 0), min(end - t * rows, rows)):
+            _verify_row(
+                reading[t, r],
+                dark[t],
+                targets[t, first + r],
+                gain,
+                read_std[t],
+                (first + r) * columns,
+                cells,
+                rule,
+                pooled[t, r],
+            )
 
 
 @serial

@@ -107,20 +107,25 @@ def run(job: Run, engine: Engine, hooks: Hooks) -> None:
     with deferred_interrupt(hooks.save is not None) as interrupted:
         while job.index < total:
             if job.index < 0:
+                _show(hooks, 0, total, "start")  # beforehand: a large array takes a minute
                 job.state = job.method.start(terminals, engine, job.key)
                 job.index = 0
             else:
                 job.method.iterate(terminals, engine, job.key, job.state, job.index)
                 job.index += 1
                 _record(job, hooks)
-            if hooks.progress is not None:
-                hooks.progress(job.index, total, _text(job))
+                _show(hooks, job.index, total, _text(job))
             due = time.monotonic() - saved > CHECKPOINT_EVERY_S and job.index < total
             if (due or interrupted[0]) and hooks.save is not None:
                 hooks.save()
                 saved = time.monotonic()
             if interrupted[0]:
                 raise KeyboardInterrupt
+
+
+def _show(hooks: Hooks, done: int, total: int, text: str) -> None:
+    if hooks.progress is not None:
+        hooks.progress(done, total, text)
 
 
 def _record(job: Run, hooks: Hooks) -> None:
@@ -147,4 +152,4 @@ def _record(job: Run, hooks: Hooks) -> None:
 def _text(job: Run) -> str:
     error = job.state.get("batch_error", np.zeros(0))
     error = error[np.isfinite(error)]
-    return f"error {float(np.sqrt(np.mean(error**2))):.4f}" if error.size else "start"
+    return f"error {float(np.sqrt(np.mean(error**2))):.4f}" if error.size else ""
