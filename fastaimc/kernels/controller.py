@@ -141,19 +141,25 @@ def average_row(value: np.ndarray, standard_error: np.ndarray, at: int, cells: C
         standard_error[column] = standard_error[column] / np.sqrt(n)
 
 
+def flat(cells: Cells) -> Cells:
+    """Return a stack's cells as (tile, cell): views."""
+    tiles, rows, columns = cells.device.shape
+    return Cells(*(array.reshape(tiles, rows * columns) for array in cells))
+
+
 @inlined
 def cells_of(stack: Cells, tile: int) -> Cells:
     """One tile's cells."""
     return Cells(
-        stack.total[tile].reshape(-1),
-        stack.number[tile].reshape(-1),
-        stack.device[tile].reshape(-1),
-        stack.filled[tile].reshape(-1),
-        stack.level[tile].reshape(-1),
-        stack.swing[tile].reshape(-1),
-        stack.aim[tile].reshape(-1),
-        stack.fire[tile].reshape(-1),
-        stack.code[tile].reshape(-1),
+        stack.total[tile],
+        stack.number[tile],
+        stack.device[tile],
+        stack.filled[tile],
+        stack.level[tile],
+        stack.swing[tile],
+        stack.aim[tile],
+        stack.fire[tile],
+        stack.code[tile],
     )
 
 

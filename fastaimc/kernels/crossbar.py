@@ -18,7 +18,7 @@ from fastaimc.kernels.hadamard import (
     sum_of_squares,
     worth_it,
 )
-from fastaimc.kernels.jit import run, serial, workers
+from fastaimc.kernels.jit import FIRST, run, serial, workers
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import DEPTH, FEW, PANEL, multiply, multiply_few
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
@@ -101,7 +101,7 @@ def report_panel(
     """Report all vectors' outputs of columns from `low` on; a lone row of variances is all's."""
     used = words[: (length + 3) // 4 * 4]
     for b in range(y.shape[0]):
-        _random_words(0, low, number + np.uint64(b), MVM_NOISE, identity, used)
+        _random_words(FIRST, low, number + np.uint64(b), MVM_NOISE, identity, used)
         _report(
             y[b],
             variance[b % variance.shape[0]],
@@ -294,8 +294,8 @@ def _read_row(
     out: np.ndarray,
 ) -> None:
     words = np.empty((out.shape[0] + 3) // 4 * 4, np.uint32)
-    _random_words(row, 0, np.uint64(step), ROW_NOISE, identity, words)
-    _report(mean, variance, words, columns, 0, full_scale, half_codes, out)
+    _random_words(row, FIRST, np.uint64(step), ROW_NOISE, identity, words)
+    _report(mean, variance, words, columns, FIRST, full_scale, half_codes, out)
 
 
 @serial

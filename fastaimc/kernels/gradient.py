@@ -14,6 +14,7 @@ from fastaimc.kernels.controller import (
     NONE,
     average_row,
     cells_of,
+    flat,
     list_row,
     mark_row,
     move_cells,
@@ -29,10 +30,9 @@ from fastaimc.kernels.hadamard import (
     transform,
     worth_it,
 )
-from fastaimc.kernels.jit import run, serial
+from fastaimc.kernels.jit import FIRST, run, serial
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import PANEL, multiply, multiply_rows
-from fastaimc.kernels.pcm import totals
 from fastaimc.kernels.vector import TILE_ROWS, prefetch_row
 from fastaimc.parameters import Cells, Rule, StepParameters
 
@@ -211,7 +211,7 @@ def _gradient_share(
             transform(z)
             pick_lines(pattern, z, e)
         else:
-            multiply(x[g], z, 0, e)
+            multiply(x[g], z, FIRST, e)
         rms = _residual(y[t], low, e, sums[t, index % panels])
         if fast:
             gather_lines(pattern, e, z)
@@ -255,7 +255,7 @@ def gradient_pulses(
     for g in range(len(x)):
         _inverse_power(x[g], inverse_power[g])
     batch = (x, inverse_power, group, pattern, y, targets, gain)
-    cells = Cells(total, count, device, filled, level, swing, aim, fire, code)
+    cells = flat(Cells(total, count, device, filled, level, swing, aim, fire, code))
     rule = rule_of(ahead, curve, scatter, parameters)
     run(_gradient_pulses, tiles * panels, rows * min(width, PANEL), *batch, cells, rule, sums)
-    return totals(sums)
+    return sums.sum(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels.hadamard import line_of, odd_bits, place_of
-from fastaimc.kernels.jit import inlined, serial, workers
+from fastaimc.kernels.jit import FIRST, inlined, serial, workers
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.philox import (
     INPUTS,
@@ -105,7 +105,7 @@ def _inputs(shares: int, kind: int, key: np.ndarray, step: int, out: np.ndarray)
     places = np.empty(rows, np.int64)
     lies = pattern(key, step, batch, rows)
     if kind == HADAMARD:
-        _vector(SIGN, key, step, 0, SIGNS, signs)
+        _vector(SIGN + FIRST, key, step, FIRST, SIGNS, signs)
         for row in range(rows):
             places[row] = place_of(lies, row)
     launch(_input_share, shares, 0, batch, (kind, key, step, lies, places, signs, out))

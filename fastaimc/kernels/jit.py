@@ -17,6 +17,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 # Untyped on purpose: Numba's types differ from version to version and lack what is used here.
 _numba: Any = importlib.import_module("numba")
 _FunctionCache: Any = object
@@ -32,6 +34,7 @@ except (ImportError, AttributeError):  # Numba's internals have moved: `_store_c
     pass
 
 __all__ = [
+    "FIRST",
     "inlined",
     "intrinsic",
     "run",
@@ -45,6 +48,8 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# An index that is no literal: for a literal Numba would compile what gets it once more.
+FIRST: Any = np.int64(0)
 CELLS_PER_CALL = 1 << 25  # a third of a second of what takes longest
 
 _STRICT: dict[str, Any] = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastaimc.kernels.crossbar import report_panel
 from fastaimc.kernels.hadamard import STRIDE, factors, pick_lines, place_of, transform, worth_it
-from fastaimc.kernels.jit import run, serial
+from fastaimc.kernels.jit import FIRST, run, serial
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import PANEL, multiply
 from fastaimc.kernels.pcm import BLOCK, conduct_block
@@ -161,8 +161,8 @@ def _measure_share(
             transform(mean)
             pick_lines(pattern, mean, y)
         else:
-            multiply(x, mean, 0, y)
-            multiply(squares, variance, 0, v)
+            multiply(x, mean, FIRST, y)
+            multiply(squares, variance, FIRST, v)
         length = min(PANEL, width - low)
         adc = (identity[t], columns[t], full_scale[t], half_codes)
         report_panel(y, v, low, length, number, *adc, words, out[t])

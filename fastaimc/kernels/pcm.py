@@ -26,17 +26,6 @@ _NO_STEP = np.uint32(0)  # drift belongs to a device for life
 
 
 @serial
-def totals(parts: np.ndarray) -> np.ndarray:
-    """Sum (tile, part, n) over the parts, in their order: Numba takes 2 s to compile its own."""
-    out = np.zeros((parts.shape[0], parts.shape[2]), parts.dtype)
-    for tile in range(parts.shape[0]):
-        for part in range(parts.shape[1]):
-            for index in range(parts.shape[2]):
-                out[tile, index] += parts[tile, part, index]
-    return out
-
-
-@serial
 def _block_words(
     identity: np.ndarray, row: int, low: int, width: int, cells: int, block: int, out: np.ndarray
 ) -> None:
@@ -206,45 +195,6 @@ def conduct_block(
 
 
 @serial
-def _drift_row(
-    conductance: np.ndarray,
-    last_device: np.ndarray,
-    last_s: np.ndarray,
-    now: np.float32,
-    select: np.ndarray,
-    row: int,
-    identity: np.ndarray,
-    fits: np.ndarray,
-    p: StateParameters,
-    mean: np.ndarray,
-    variance: np.ndarray,
-) -> None:
-    words = np.empty((4, BLOCK), np.uint32)
-    held = np.empty((5, BLOCK), np.float32)
-    marks = np.empty((2, BLOCK), np.uint8)
-    for low in range(0, mean.shape[0], BLOCK):
-        high = min(low + BLOCK, mean.shape[0])
-        conduct_block(
-            conductance,
-            last_device,
-            last_s,
-            now,
-            select,
-            row,
-            low,
-            high - low,
-            identity,
-            fits,
-            p,
-            words,
-            held,
-            marks,
-            mean[low:high],
-            variance[low:high],
-        )
-
-
-@serial
 def _drift_share(
     begin: int,
     end: int,
@@ -261,23 +211,33 @@ def _drift_share(
     variance: np.ndarray,
 ) -> None:
     """Rows from `begin` to `end` of all tiles."""
-    rows = mean.shape[1]
+    _, rows, columns = mean.shape
+    words = np.empty((4, BLOCK), np.uint32)
+    held = np.empty((5, BLOCK), np.float32)
+    marks = np.empty((2, BLOCK), np.uint8)
     for index in range(begin, end):
         t = index // rows
         r = index % rows
-        _drift_row(
-            conductance[t],
-            last_device[t],
-            last_s[t],
-            np.float32(clock_s[t]),
-            select[t % select.shape[0]],
-            first + r,
-            identity[t],
-            fits,
-            p,
-            mean[t, r],
-            variance[t, r],
-        )
+        for low in range(0, columns, BLOCK):
+            high = min(low + BLOCK, columns)
+            conduct_block(
+                conductance[t],
+                last_device[t],
+                last_s[t],
+                np.float32(clock_s[t]),
+                select[t % select.shape[0]],
+                first + r,
+                low,
+                high - low,
+                identity[t],
+                fits,
+                p,
+                words,
+                held,
+                marks,
+                mean[t, r, low:high],
+                variance[t, r, low:high],
+            )
 
 
 @serial

@@ -13,7 +13,6 @@ import numpy as np
 from fastaimc.kernels import elementary
 from fastaimc.kernels.jit import inlined, run, serial
 from fastaimc.kernels.launch import launch
-from fastaimc.kernels.pcm import totals
 from fastaimc.kernels.philox import (
     CENTRE_SPREAD,
     PULSE,
@@ -109,7 +108,7 @@ def _chosen_normals(
     time, as each word is a chain of forty operations that wait for each other.
     """
     for index in range(out.shape[1]):
-        at = (identity, row, columns[index])
+        at = (identity, row, int(columns[index]))
         number = int(device[index])
         words[0, index] = _device_word(*at, first[0], first[1], number)
         words[1, index] = _device_word(*at, second[0], second[1], number)
@@ -231,7 +230,7 @@ def pulse(
     counts = np.zeros((tiles, rows, 2), np.int64)
     state = (conductance, last_device, last_s, device, code, clock_s, step, identity, parameters)
     run(_pulse, tiles * rows, columns, *state, counts)
-    return totals(counts)
+    return counts.sum(axis=1)
 
 
 @serial
@@ -324,4 +323,4 @@ def write(
     counts = np.zeros((tiles, rows, 2), np.int64)
     state = (conductance, last_device, last_s, device, value, clock_s, step, identity)
     run(_write, tiles * rows, columns, *state, inverse_scale, coefficients, counts)
-    return totals(counts)
+    return counts.sum(axis=1)

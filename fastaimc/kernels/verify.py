@@ -9,15 +9,15 @@ import numpy as np
 from fastaimc.kernels.controller import (
     average_row,
     cells_of,
+    flat,
     list_row,
     mark_row,
     move_cells,
     rule_of,
     wanted,
 )
-from fastaimc.kernels.jit import run, serial
+from fastaimc.kernels.jit import FIRST, run, serial
 from fastaimc.kernels.launch import launch
-from fastaimc.kernels.pcm import totals
 from fastaimc.parameters import Cells, Rule, StepParameters
 
 _ZERO = np.float32(0.0)
@@ -59,7 +59,7 @@ def _verify_row(
     mark_row(value, standard_error, at, cells, rule)
     chosen = np.empty(width + 1, np.int64)
     errors = np.empty(width + 1, np.float32)
-    listed = list_row(value, at, cells, chosen, errors, 0)
+    listed = list_row(value, at, cells, chosen, errors, FIRST)
     move_cells(chosen[:listed], errors[:listed], cells, rule)
 
 
@@ -126,7 +126,7 @@ def verify_pulses(
     tiles, rows, columns = reading.shape
     pooled = np.zeros((tiles, rows, 4), np.float64)
     read = (reading, first, dark, targets, gain, read_std)
-    cells = Cells(total, count, device, filled, level, swing, aim, fire, code)
+    cells = flat(Cells(total, count, device, filled, level, swing, aim, fire, code))
     rule = rule_of(ahead, curve, scatter, parameters)
     run(_verify_pulses, tiles * rows, columns, *read, cells, rule, pooled)
-    return totals(pooled)
+    return pooled.sum(axis=1)
