@@ -108,10 +108,9 @@ def _chosen_normals(
     time, as each word is a chain of forty operations that wait for each other.
     """
     for index in range(out.shape[1]):
-        at = (identity, row, int(columns[index]))
-        number = int(device[index])
-        words[0, index] = _device_word(*at, first[0], first[1], number)
-        words[1, index] = _device_word(*at, second[0], second[1], number)
+        column, number = int(columns[index]), int(device[index])
+        words[0, index] = _device_word(identity, row, column, first[0], first[1], number)
+        words[1, index] = _device_word(identity, row, column, second[0], second[1], number)
     for purpose in range(2):
         for index in range(out.shape[1]):
             out[purpose, index] = normal(words[purpose, index])
