@@ -64,7 +64,7 @@ def main() -> None:
     )
     seconds, peak = time.perf_counter() - start, resident()
     error = fa.mvm_error(matrix, samples=64)
-    each = np.median(np.diff(marks)) if len(marks) > 1 else float("nan")
+    each = np.median(np.diff(marks)[1:]) if len(marks) > 2 else float("nan")
     start_s = marks[1] - marks[0] - each
     print(f"start {start_s:.1f} s, {each:.2f} s an iteration, {seconds:.1f} s in all")
     print(f"peak {peak / 1e9:.2f} GB, {(peak - before) / n**2:.1f} bytes a cell above the array")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastaimc.kernels import elementary as kernels
-from fastaimc.kernels import philox
+from fastaimc.kernels import jit, philox
 from fastaimc.reference import elementary as reference
 
 VECTOR = " x float>"  # LLVM's name of one
@@ -39,12 +39,27 @@ def floats(first: int, last: int, step: int) -> np.ndarray:
     return np.arange(first, last, step, dtype=np.int32).view(np.float32)
 
 
+@jit.serial
+def exp_normal_array(x: np.ndarray) -> np.ndarray:
+    out = np.empty_like(x)
+    for i in range(x.size):
+        out[i] = kernels.exp_normal_range(x[i])
+    return out
+
+
 # --- accuracy -----------------------------------------------------------------------------------
 
 
 def test_exp_to_the_ulp() -> None:
     x = np.linspace(-87.3, 88.72, 3_000_001).astype(np.float32)
     assert ulp(kernels.exp_array(x), np.exp(x.astype(float))) < tolerances.EXP_ULP
+
+
+def test_exp_where_nothing_special_happens() -> None:
+    x = np.linspace(-87, 88, 1_000_001).astype(np.float32)
+    assert ulp(exp_normal_array(x), np.exp(x.astype(float))) < tolerances.EXP_ULP
+    beyond = exp_normal_array(f32(-INF, -1e4, 1e4, INF))
+    np.testing.assert_array_equal(beyond, exp_normal_array(f32(-87, -87, 88, 88)))
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,19 @@ def test_run_calls_a_kernel_for_all_items(items: int, cells: int) -> None:
 
 
 LAUNCH = """
-    import json
+    import importlib, json
     import numpy as np
     from fastaimc.kernels import jit, launch
     {change}
     from fastaimc import kernels
     x = np.linspace(-1, 1, 1000, dtype=np.float32).reshape(1, 100, 10)
     y = kernels.quantise(x, np.float32(0))
-    print(json.dumps([jit.threading_info()["threading_layer"], bool((x == y).all())]))
+    many = np.empty_like(x)  # more shares than threads
+    importlib.import_module("fastaimc.kernels.converters")._quantise(
+        17, 0, 100, x[0], np.float32(0), many[0]
+    )
+    same = bool((x == y).all() and (x == many).all())
+    print(json.dumps([jit.threading_info()["threading_layer"], same]))
 """
 
 

@@ -103,9 +103,8 @@ def exp(x: np.float32) -> np.float32:
     float32
         Right to 1 unit in the last place (relative error 8.2e-8) where the result is normal.
     """
-    y, n = _exp_parts(
-        max(_EXP_MIN, min(_EXP_MAX, x))
-    )  # a NaN becomes a number, until the last line
+    # A NaN becomes a number, until the last line.
+    y, n = _exp_parts(max(_EXP_MIN, min(_EXP_MAX, x)))
     # In two steps, as 2^128 and 2^-150 are no normal numbers.
     half = np.int32(n >> 1)
     y = y * power_of_two(half) * power_of_two(np.int32(n - half))

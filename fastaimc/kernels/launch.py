@@ -38,7 +38,7 @@ def _one_by_one(
 def launch(context: Any, function: Any, shares: Any, begin: Any, end: Any, arguments: Any) -> Any:
     """Call ``function(low, high, *arguments)`` for equal shares of the items, each on a thread.
 
-    `function` is a compiled one that returns nothing and never raises; `shares` is what
+    `function` is a compiled one that returns nothing and never raises; `shares` is best what
     `jit.workers` says.
     """
     workers()  # starts the pool
@@ -116,5 +116,8 @@ def _call_pool(builder: Any, task: Any, data: Any, shares: Any) -> None:
         return
     kind = _ir.FunctionType(_VOID, [_BYTE] * 5 + [_SIZE] * 3)
     pool = _cgutils.get_or_insert_function(builder.module, kind, POOL)
+    asked = _cgutils.get_or_insert_function(
+        builder.module, _ir.FunctionType(_SIZE, []), "get_num_threads"
+    )  # as Numba asks: never more threads than the pool has, whatever the shares
     pointers = [builder.bitcast(value, _BYTE) for value in (task, first, counts, steps, held)]
-    builder.call(pool, [*pointers, _SIZE(0), _SIZE(1), shares])
+    builder.call(pool, [*pointers, _SIZE(0), _SIZE(1), builder.call(asked, [])])
