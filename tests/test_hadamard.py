@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tolerances
+from compiled import opened
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import hadamard as matrix_of
@@ -14,6 +15,11 @@ from fastaimc.kernels.matmul import PANEL
 ORDERS = [pytest.param(n, marks=pytest.mark.nojit) for n in (1, 2, 4, 8, 16, 32)]
 TINY = pytest.param(16, id="tiny", marks=pytest.mark.nojit)
 LARGE = pytest.param(300, id="large")
+transform = opened(hadamard.transform)
+multiply_pattern = opened(hadamard.multiply_pattern)
+sum_of_squares = opened(hadamard.sum_of_squares)
+gather_lines = opened(hadamard.gather_lines)
+place_of = opened(hadamard.place_of)
 
 
 @pytest.mark.parametrize("order", [*ORDERS, 64, 128, 256, 512, 4096])
@@ -22,7 +28,7 @@ def test_transform(order: int) -> None:
     wanted = matrix_of(order).astype(np.float64) @ z[:, :PANEL]
     bound = tolerances.sums(order.bit_length()) * np.abs(z[:, :PANEL].astype(float)).sum(axis=0)
     beyond = z[:, PANEL:].copy()
-    hadamard.transform(z)
+    transform(z)
     assert (np.abs(z[:, :PANEL] - wanted) <= bound).all()
     np.testing.assert_array_equal(z[:, PANEL:], beyond)
 
@@ -52,14 +58,14 @@ def test_products_are_those_of_the_inputs(most: int, data: st.DataObject) -> Non
     z = np.full((pattern[0], hadamard.STRIDE), 7, np.float32)  # what stood there before
     for low in range(0, width, PANEL):
         out = np.empty((len(x), PANEL), np.float32)
-        hadamard.multiply_pattern(pattern, factor, matrix, low, z, out)
+        multiply_pattern(pattern, factor, matrix, low, z, out)
         panel = matrix[:, low : low + PANEL].astype(np.float64)
         used = panel.shape[1]
         bound = tolerances.sums(x.shape[1]) * (np.abs(x).astype(np.float64) @ np.abs(panel))
         assert (np.abs(out[:, :used] - x.astype(np.float64) @ panel) <= bound).all()
         assert (out[:, used:] == 0).all()
         square = np.empty(used, np.float32)
-        hadamard.sum_of_squares(factor, np.abs(matrix), low, square)
+        sum_of_squares(factor, np.abs(matrix), low, square)
         wanted = np.square(x[0].astype(np.float64)) @ np.abs(panel)
         assert (np.abs(square - wanted) <= tolerances.sums(x.shape[1] + 1) * wanted).all()
 
@@ -70,8 +76,8 @@ def test_the_gradient_is_that_of_the_inputs(most: int, data: st.DataObject) -> N
     x, pattern, factor = data.draw(inputs_of(most))
     e = np.random.default_rng(2).normal(0, 1, (len(x), PANEL)).astype(np.float32)
     z = np.full((pattern[0], hadamard.STRIDE), 7, np.float32)
-    hadamard.gather_lines(pattern, e, z)
-    places = [hadamard.place_of(pattern, row) for row in range(x.shape[1])]
+    gather_lines(pattern, e, z)
+    places = [place_of(pattern, row) for row in range(x.shape[1])]
     found = factor[:, None] * z[places, :PANEL]
     wanted = x.T.astype(np.float64) @ e
     bound = tolerances.sums(len(x) + 1) * (np.abs(x).T.astype(np.float64) @ np.abs(e))

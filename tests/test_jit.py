@@ -11,7 +11,7 @@ import pytest
 from subprocesses import run, start
 
 import fastaimc
-from fastaimc.kernels import elementary, jit
+from fastaimc.kernels import cache, elementary, jit
 
 # Calls a kernel of philox.py, whose helper `log_normal_range` stands in elementary.py.
 NORMALS = """
@@ -29,13 +29,13 @@ NORMALS = """
 # --- the decorators -----------------------------------------------------------------------------
 
 
-@jit.serial
+@jit.helper
 def ratio(x: np.float32, y: np.float32) -> np.float32:
     """x / y."""
     return x / y
 
 
-@jit.serial
+@jit.kernel
 def ratios(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     out = np.empty_like(x)
     for i in range(x.size):
@@ -44,13 +44,20 @@ def ratios(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 @jit.inlined
-def contracted(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
+def _contracted(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
     return a * b + c
 
 
+@jit.kernel
+def contracted(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
+    """a b + c."""
+    return _contracted(a, b, c)
+
+
 @pytest.mark.nojit
-def test_a_kernel_keeps_its_name_and_docstring() -> None:
+def test_kernels_and_helpers_keep_name_and_docstring() -> None:
     assert (ratio.__name__, ratio.__doc__) == ("ratio", "x / y.")
+    assert (contracted.__name__, contracted.__doc__) == ("contracted", "a b + c.")
 
 
 @pytest.mark.nojit
@@ -68,6 +75,56 @@ def test_kernels_release_the_gil_and_take_no_liberties() -> None:
     options: Any = ratios
     assert options.targetoptions["nogil"]
     assert not options.targetoptions["fastmath"]
+
+
+# Not marked `nojit`: without the compiler helpers are plain functions.
+def test_helpers_refuse_python_before_and_after_they_are_compiled() -> None:
+    @jit.helper
+    def twice(x: int) -> int:
+        return 2 * x
+
+    @jit.kernel
+    def fourfold(x: int) -> int:
+        return twice(twice(x))
+
+    for _ in range(2):
+        with pytest.raises(TypeError, match="twice is a helper: only compiled code calls it"):
+            twice(3)
+        assert fourfold(3) == 12
+
+
+# Not marked `nojit`: without the compiler there is nothing to look at.
+def test_no_helper_has_code_of_its_own() -> None:
+    """A process that has just compiled runs what one runs that loads kernels from the cache."""
+    compiled: Any = ratio
+    compiled.compile("float32(float32, float32)")
+    (overload,) = compiled.overloads.values()
+    engine = overload.library._codegen._engine
+    assert not engine.is_symbol_defined(overload.fndesc.llvm_cpython_wrapper_name)
+    assert overload.library.get_pointer_to_function(overload.fndesc.mangled_name) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "del codegen.JITCodeLibrary",
+        "codegen.JITCodeLibrary = type('Other', (), {})",
+    ],
+)
+def test_a_numba_of_other_libraries_compiles_helpers_as_kernels(change: str, copy: Path) -> None:
+    folder = str(copy.parent.parent / "cache")
+    code = f"""
+        import json
+        import numpy as np
+        import numba
+        from numba.core import codegen
+        numba.njit(lambda: None)()
+        {change}
+        from fastaimc.kernels import elementary
+        x = np.zeros(1, np.float32)
+        print(json.dumps([elementary.exp_array(x).tolist(), float(elementary.exp(x[0]))]))
+    """
+    assert run(code, PYTHONPATH=str(copy.parent), NUMBA_CACHE_DIR=folder) == [[1.0], 1.0]
 
 
 def test_without_the_compiler_kernels_are_plain_functions() -> None:
@@ -149,7 +206,7 @@ def test_an_entry_of_another_stamp_or_key_is_no_hit(tmp_path: Path) -> None:
     """Processes that save at the same time: the index is of the one, the data of the other."""
 
     def file(stamp: str) -> Any:
-        return jit._StampedFile(str(tmp_path), "kernel", stamp)
+        return cache.StampedFile(str(tmp_path), "kernel", stamp)
 
     file("old").save("float32", "code")
     assert file("old").load("float32") == "code"
@@ -164,10 +221,10 @@ def test_an_entry_of_another_stamp_or_key_is_no_hit(tmp_path: Path) -> None:
 
 # Not marked `nojit`: without the compiler there is nothing to look at.
 def test_the_stamp_is_in_every_kernel() -> None:
-    for kernel in (elementary.exp, elementary.exp_array, ratio):
-        cache: Any = kernel
-        own_file, everything = cache._cache._cache_file._source_stamp
-        assert everything == jit._stamp()
+    kernels: tuple[Any, ...] = (elementary.exp_array, elementary.log_array, ratios)
+    for kernel in kernels:
+        own_file, everything = kernel._cache._cache_file._source_stamp
+        assert everything == cache.stamp()
         assert own_file
         assert pickle.loads(pickle.dumps((own_file, everything))) == (own_file, everything)
 

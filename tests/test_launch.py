@@ -13,13 +13,13 @@ from fastaimc.kernels import jit
 from fastaimc.kernels.launch import launch
 
 
-@jit.serial
+@jit.helper
 def mark_share(begin: int, end: int, out: np.ndarray, by: tuple[int, int]) -> None:
     for index in range(begin, end):
         out[index] += by[0] + by[1]
 
 
-@jit.serial
+@jit.kernel
 def mark(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(mark_share, shares, begin, end, arguments)
 

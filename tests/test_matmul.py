@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 import tolerances
+from compiled import opened
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import seeds
@@ -14,6 +15,9 @@ from fastaimc.parameters import F32
 
 TINY = pytest.param((5, 4, 70), id="tiny", marks=pytest.mark.nojit)
 DEEP = pytest.param((7, 300, 200), id="deep")  # more rows than are multiplied at a time
+multiply = opened(matmul.multiply)
+multiply_rows = opened(matmul.multiply_rows)
+multiply_few = opened(matmul.multiply_few)
 DEPTHS = (1, 127, 128, 129, 256, 257)
 
 
@@ -40,7 +44,7 @@ def test_multiply(most: tuple[int, int, int], seed: int, data: st.DataObject) ->
     x, matrix = drawn(seed, (batch, rows), (rows, width))
     for low in range(0, width, matmul.PANEL):
         out = np.full((batch, matmul.PANEL), np.nan, np.float32)
-        matmul.multiply(x, matrix, low, out)
+        multiply(x, matrix, low, out)
         used = min(matmul.PANEL, width - low)
         hold(out[:, :used], x, matrix[:, low : low + used])
         assert (out[:, used:] == 0).all()
@@ -53,7 +57,7 @@ def test_multiply_rows(most: tuple[int, int, int], seed: int, data: st.DataObjec
     x, panel = drawn(seed, (batch, rows), (batch, matmul.PANEL))
     for row in range(0, rows, vector.TILE_ROWS):
         out = np.full((vector.TILE_ROWS, matmul.PANEL), np.nan, np.float32)
-        matmul.multiply_rows(x, row, panel, out)
+        multiply_rows(x, row, panel, out)
         used = min(vector.TILE_ROWS, rows - row)
         hold(out[:used], np.ascontiguousarray(x[:, row : row + used].T), panel)
         assert np.isnan(out[used:]).all()
@@ -66,7 +70,7 @@ def test_multiply_few(most: tuple[int, int, int], seed: int, data: st.DataObject
     first = data.draw(st.integers(0, rows - 1))
     x, matrix = drawn(seed, (batch, rows), (rows - first, width))
     out = np.full((batch, width), np.nan, np.float32)
-    matmul.multiply_few(x, first, matrix, out)
+    multiply_few(x, first, matrix, out)
     hold(out, x[:, first:], matrix)
 
 
@@ -74,11 +78,11 @@ def test_no_bit_depends_on_the_batch_or_the_panel() -> None:
     x, matrix = drawn(1, (11, 300), (300, 256))
     whole = np.empty((11, matmul.PANEL), np.float32)
     alone = np.empty((1, matmul.PANEL), np.float32)
-    matmul.multiply(x, matrix, 64, whole)
+    multiply(x, matrix, 64, whole)
     for b in range(11):
-        matmul.multiply(x[b : b + 1], matrix, 64, alone)
+        multiply(x[b : b + 1], matrix, 64, alone)
         np.testing.assert_array_equal(alone[0], whole[b])
-    matmul.multiply(x, np.ascontiguousarray(matrix[:, 64:120]), 0, alone := whole.copy())
+    multiply(x, np.ascontiguousarray(matrix[:, 64:120]), 0, alone := whole.copy())
     np.testing.assert_array_equal(alone[:, :56], whole[:, :56])
 
 

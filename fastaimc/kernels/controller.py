@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels.elementary import power_of_two
-from fastaimc.kernels.jit import inlined, serial
+from fastaimc.kernels.jit import helper, inlined, kernel
 from fastaimc.kernels.vector import COUNTED, count_at_least
 from fastaimc.parameters import Cells, Rule, StepParameters
 
@@ -51,7 +51,7 @@ def rule_of(
     return Rule(ahead, curve, pivots, slopes(curve), scatter, step)
 
 
-@serial
+@kernel
 def slopes(curve: np.ndarray) -> np.ndarray:
     """|dG/dcode| of the nominal curve at every code."""
     out = np.empty(curve.shape[0], np.float32)
@@ -119,7 +119,7 @@ def wanted(target: np.float32, aim: np.uint8, gain: np.float32, ahead: np.ndarra
     return target * gain + extra
 
 
-@serial
+@helper
 def average_row(value: np.ndarray, standard_error: np.ndarray, at: int, cells: Cells) -> None:
     """Add a row's values to what its cells have shown since their last pulses.
 
@@ -163,7 +163,7 @@ def cells_of(stack: Cells, tile: int) -> Cells:
     )
 
 
-@serial
+@helper
 def mark_row(
     error: np.ndarray, standard_error: np.ndarray, at: int, cells: Cells, rule: Rule
 ) -> None:
@@ -180,7 +180,7 @@ def mark_row(
         )
 
 
-@serial
+@helper
 def list_row(
     error: np.ndarray, at: int, cells: Cells, chosen: np.ndarray, errors: np.ndarray, count: int
 ) -> int:
@@ -193,7 +193,7 @@ def list_row(
     return count
 
 
-@serial
+@helper
 def _keep_large(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule) -> int:
     """Unmark the cells whose error no pulse can lessen; return how many are left, in front."""
     margin, scatter = rule.step.margin, rule.scatter
@@ -225,7 +225,7 @@ def _hand_over(heir: np.uint8, too_high: np.float32, cell: int, cells: Cells, ru
     cells.level[cell] = np.int16(np.int16(cells.aim[cell]) * LEVELS)
 
 
-@serial
+@helper
 def move_cells(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule) -> None:
     """Change what is known of the chosen cells, and end the memory of those that get a pulse.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastaimc.kernels.jit import inlined, run, serial
+from fastaimc.kernels.jit import helper, inlined, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.philox import (
     ADC_BOW,
@@ -25,7 +25,7 @@ _SHAPE_NORM = np.float32(2.598076211353316)  # 3 sqrt(3) / 2 brings the largest 
 _INL_NORM = np.float32(0.81283633)  # brings the largest std of the non-linearity to 1
 
 
-@serial
+@kernel
 def columns(identity: np.ndarray, count: int, cell_range: int, stds: np.ndarray) -> np.ndarray:
     """Return gain, offset, bow and shape; see `fastaimc.reference.converters.columns`."""
     out = np.empty((identity.shape[0], 4, count), np.float32)
@@ -48,7 +48,7 @@ def columns(identity: np.ndarray, count: int, cell_range: int, stds: np.ndarray)
     return out
 
 
-@serial
+@helper
 def _quantise_share(
     begin: int, end: int, x: np.ndarray, half_codes: np.float32, out: np.ndarray
 ) -> None:
@@ -59,7 +59,7 @@ def _quantise_share(
             target[row] = np.rint(v * half_codes) / half_codes if half_codes > _ZERO else v
 
 
-@serial
+@kernel
 def _quantise(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_quantise_share, shares, begin, end, arguments)
 

@@ -18,7 +18,7 @@ from fastaimc.kernels.hadamard import (
     sum_of_squares,
     worth_it,
 )
-from fastaimc.kernels.jit import FIRST, run, serial, workers
+from fastaimc.kernels.jit import FIRST, helper, kernel, run, workers
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import DEPTH, FEW, PANEL, multiply, multiply_few
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
@@ -33,7 +33,7 @@ _SHIFT_32 = np.uint64(32)
 _MASK_32 = np.uint64(0xFFFFFFFF)
 
 
-@serial
+@helper
 def _random_words(
     row: int,
     low: int,
@@ -55,7 +55,7 @@ def _random_words(
         words[4 * quad + 3] = w3
 
 
-@serial
+@helper
 def _report(
     y: np.ndarray,
     variance: np.ndarray,
@@ -84,7 +84,7 @@ def _report(
         )
 
 
-@serial
+@helper
 def report_panel(
     y: np.ndarray,
     variance: np.ndarray,
@@ -114,7 +114,7 @@ def report_panel(
         )
 
 
-@serial
+@helper
 def _mvm_share(
     begin: int,
     end: int,
@@ -168,12 +168,12 @@ def _mvm_share(
         )
 
 
-@serial
+@kernel
 def _mvm(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_mvm_share, shares, begin, end, arguments)
 
 
-@serial
+@helper
 def _part_share(
     begin: int,
     end: int,
@@ -197,7 +197,7 @@ def _part_share(
         multiply_few(squares[g], first, variance[t, first:last], sums[1])
 
 
-@serial
+@helper
 def _sum_share(
     begin: int,
     end: int,
@@ -230,7 +230,7 @@ def _sum_share(
         report_panel(sums[0], sums[1], low, length, number, *adc, words, out[t])
 
 
-@serial
+@kernel
 def _few(
     shares: int,
     x: np.ndarray,
@@ -281,7 +281,7 @@ def mvm(
     return out
 
 
-@serial
+@helper
 def _read_row(
     mean: np.ndarray,
     variance: np.ndarray,
@@ -298,7 +298,7 @@ def _read_row(
     _report(mean, variance, words, columns, FIRST, full_scale, half_codes, out)
 
 
-@serial
+@helper
 def _read_share(
     begin: int,
     end: int,
@@ -331,7 +331,7 @@ def _read_share(
         )
 
 
-@serial
+@kernel
 def _read_rows(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_read_share, shares, begin, end, arguments)
 

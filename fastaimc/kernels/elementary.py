@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastaimc.kernels.jit import inlined, serial
+from fastaimc.kernels.jit import inlined, kernel
 from fastaimc.kernels.vector import fma
 
 _ZERO = np.float32(0.0)
@@ -185,7 +185,7 @@ def pow(x: np.float32, y: np.float32) -> np.float32:  # noqa: A001
     return power if y != _ZERO else _ONE
 
 
-@serial
+@kernel
 def exp_array(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """`exp` of each element of a vector."""
     out = np.empty_like(x)
@@ -194,7 +194,7 @@ def exp_array(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
-@serial
+@kernel
 def log_array(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """`log` of each element of a vector."""
     out = np.empty_like(x)
@@ -203,7 +203,7 @@ def log_array(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
-@serial
+@kernel
 def pow_array(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
     """`pow` of each pair of elements of two vectors of one length."""
     out = np.empty_like(x)

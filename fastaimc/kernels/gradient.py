@@ -30,7 +30,7 @@ from fastaimc.kernels.hadamard import (
     transform,
     worth_it,
 )
-from fastaimc.kernels.jit import FIRST, run, serial
+from fastaimc.kernels.jit import FIRST, helper, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import PANEL, multiply, multiply_rows
 from fastaimc.kernels.vector import TILE_ROWS, prefetch_row
@@ -43,7 +43,7 @@ _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
-@serial
+@helper
 def _residual(y: np.ndarray, low: int, e: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """Turn the wanted outputs of a panel into E = y - wanted, less its columns' means.
 
@@ -77,7 +77,7 @@ def _residual(y: np.ndarray, low: int, e: np.ndarray, sums: np.ndarray) -> np.nd
     return square
 
 
-@serial
+@kernel
 def _look_ahead(cells: Cells, at: int) -> None:
     """Ask for the cache lines of a panel's row that begins at cell `at`."""
     prefetch_row(cells.total, at)
@@ -91,7 +91,7 @@ def _look_ahead(cells: Cells, at: int) -> None:
     prefetch_row(cells.code, at)
 
 
-@serial
+@helper
 def _wanted_panel(
     target: np.ndarray,
     low: int,
@@ -121,7 +121,7 @@ def _wanted_panel(
             to[column] = _ZERO
 
 
-@serial
+@helper
 def _choose_panel(
     x: np.ndarray,
     pattern: np.ndarray,
@@ -166,7 +166,7 @@ def _choose_panel(
             listed = 0
 
 
-@serial
+@kernel
 def _inverse_power(x: np.ndarray, out: np.ndarray) -> None:
     """1 / sum x² of every row's inputs, and 0 for a row that was never driven."""
     out[:] = _ZERO
@@ -177,7 +177,7 @@ def _inverse_power(x: np.ndarray, out: np.ndarray) -> None:
         out[row] = _ONE / out[row] if out[row] > _ZERO else _ZERO
 
 
-@serial
+@helper
 def _gradient_share(
     begin: int,
     end: int,
@@ -218,7 +218,7 @@ def _gradient_share(
         _choose_panel(x[g], pattern, factor, inverse_power[g], columns, low, e, z, rms, cells, rule)
 
 
-@serial
+@kernel
 def _gradient_pulses(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_gradient_share, shares, begin, end, arguments)
 

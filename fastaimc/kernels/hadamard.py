@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.kernels.jit import inlined, serial
+from fastaimc.kernels.jit import helper, inlined, kernel
 from fastaimc.kernels.matmul import PANEL
 from fastaimc.kernels.vector import (
     butterflies_2,
@@ -24,7 +24,7 @@ WORTH = 32  # multiplications that cost more than an element of a transform
 _ZERO = np.float32(0.0)
 
 
-@serial
+@kernel
 def worth_it(pattern: np.ndarray, batch: int, rows: int) -> bool:
     """Whether there is a pattern and a transform takes less time than the product."""
     return pattern[0] > 0 and batch * rows > WORTH * pattern[0]
@@ -51,7 +51,7 @@ def odd_bits(value: int) -> bool:
     return parity & 1 == 1
 
 
-@serial
+@kernel
 def factors(pattern: np.ndarray, first: np.ndarray, out: np.ndarray) -> None:
     """Write each row's a, with its sign, from the first vector."""
     line = line_of(pattern, 0)
@@ -60,7 +60,7 @@ def factors(pattern: np.ndarray, first: np.ndarray, out: np.ndarray) -> None:
         out[row] = -first[row] if odd else first[row]
 
 
-@serial
+@helper
 def transform(z: np.ndarray) -> None:
     """Multiply the columns of z (size, STRIDE), of which PANEL are used, by a Hadamard matrix."""
     size = z.shape[0]
@@ -80,7 +80,7 @@ def transform(z: np.ndarray) -> None:
             butterflies_2(z, i * STRIDE, step * STRIDE)
 
 
-@serial
+@helper
 def multiply_pattern(
     pattern: np.ndarray,
     factor: np.ndarray,
@@ -104,7 +104,7 @@ def multiply_pattern(
     pick_lines(pattern, z, out)
 
 
-@serial
+@helper
 def pick_lines(pattern: np.ndarray, z: np.ndarray, out: np.ndarray) -> None:
     """out[v] = the line of z that vector v is."""
     for v in range(out.shape[0]):
@@ -113,7 +113,7 @@ def pick_lines(pattern: np.ndarray, z: np.ndarray, out: np.ndarray) -> None:
             target[column] = source[column]
 
 
-@serial
+@helper
 def sum_of_squares(factor: np.ndarray, matrix: np.ndarray, low: int, out: np.ndarray) -> None:
     """out[:] = sum over rows of a² * matrix[row, low : low + len(out)]: every vector's alike."""
     out[:] = _ZERO
@@ -124,7 +124,7 @@ def sum_of_squares(factor: np.ndarray, matrix: np.ndarray, low: int, out: np.nda
             out[column] += square * source[column]
 
 
-@serial
+@helper
 def gather_lines(pattern: np.ndarray, e: np.ndarray, z: np.ndarray) -> None:
     """Turn e (vector, PANEL) into x.T @ e but for the rows' factors: row r's is at its place."""
     if e.shape[0] < z.shape[0]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.kernels.hadamard import line_of, odd_bits, place_of
-from fastaimc.kernels.jit import FIRST, inlined, serial, workers
+from fastaimc.kernels.jit import FIRST, helper, inlined, kernel, workers
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.philox import (
     INPUTS,
@@ -26,7 +26,7 @@ _GAUSSIAN_STD = np.float32(1.0 / 3.0)
 _TOP = np.uint32(0x80000000)
 
 
-@serial
+@kernel
 def order(batch: int, rows: int) -> int:
     """Return the order of the Hadamard matrix; see `fastaimc.reference.inputs.order`."""
     size = 1
@@ -44,7 +44,7 @@ def _value(kind: int, word: np.uint32) -> np.float32:
     return -_ONE if word & _TOP else _ONE
 
 
-@serial
+@helper
 def _vector(
     kind: int, key: np.ndarray, step: int, vector: int, purpose: np.uint32, out: np.ndarray
 ) -> None:
@@ -56,7 +56,7 @@ def _vector(
             out[4 * quad + word] = _value(kind, words[word])
 
 
-@serial
+@kernel
 def pattern(key: np.ndarray, step: int, batch: int, rows: int) -> np.ndarray:
     """Return how Hadamard inputs lie; see `fastaimc.reference.inputs.pattern`."""
     zero = np.uint32(0)
@@ -70,7 +70,7 @@ def pattern(key: np.ndarray, step: int, batch: int, rows: int) -> np.ndarray:
     return out
 
 
-@serial
+@helper
 def _hadamard_vector(
     lies: np.ndarray, vector: int, places: np.ndarray, signs: np.ndarray, out: np.ndarray
 ) -> None:
@@ -79,7 +79,7 @@ def _hadamard_vector(
         out[row] = -signs[row] if odd_bits(line & places[row]) else signs[row]
 
 
-@serial
+@helper
 def _input_share(
     begin: int,
     end: int,
@@ -98,7 +98,7 @@ def _input_share(
             _vector(kind, key, step, vector, INPUTS, out[vector])
 
 
-@serial
+@kernel
 def _inputs(shares: int, kind: int, key: np.ndarray, step: int, out: np.ndarray) -> None:
     batch, rows = out.shape
     signs = np.empty(rows, np.float32)

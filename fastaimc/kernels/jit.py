@@ -1,7 +1,8 @@
-"""The only place where Numba's options, cache and threads live.
+"""The only place where Numba's options and threads live.
 
-Two decorators make every kernel: `serial` and `inlined`. All are strict IEEE, release the GIL,
-divide as NumPy does, and are cached under a stamp that changes with any file of this folder.
+Three decorators make all compiled code: `kernel` for what Python calls, `helper` and `inlined` for
+what kernels call. All are strict IEEE, release the GIL and divide as NumPy does; `cache` keeps the
+code of kernels, `library` makes helpers part of theirs.
 `run` calls one on all threads; `threads` holds the thread counts of Numba and of both BLAS
 libraries meanwhile.
 """
@@ -9,36 +10,25 @@ libraries meanwhile.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
-import importlib.resources
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from fastaimc.kernels import cache, library
+
 # Untyped on purpose: Numba's types differ from version to version and lack what is used here.
 _numba: Any = importlib.import_module("numba")
-_FunctionCache: Any = object
-_IndexDataCacheFile: Any = object
-_NullCache: Any = object
-try:
-    from numba.core import caching as _caching
-
-    _FunctionCache = _caching.FunctionCache
-    _IndexDataCacheFile = _caching.IndexDataCacheFile
-    _NullCache = _caching.NullCache
-except (ImportError, AttributeError):  # Numba's internals have moved: `_store_compiled` says so
-    pass
 
 __all__ = [
     "FIRST",
+    "helper",
     "inlined",
     "intrinsic",
+    "kernel",
     "run",
-    "serial",
     "spans",
     "threading_info",
     "threads",
@@ -60,8 +50,8 @@ _STRICT: dict[str, Any] = {
 }
 
 
-def serial(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a kernel, or a helper that LLVM may inline or not.
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile what Python calls.
 
     It runs on one thread, unless it calls `launch.launch`.
 
@@ -75,7 +65,27 @@ def serial(function: Callable[P, R]) -> Callable[P, R]:
     callable
         The compiled function, or `function` itself under ``NUMBA_DISABLE_JIT=1``.
     """
-    return _compiled(function)
+    compiled: Callable[P, R] = _numba.njit(**_STRICT)(function)
+    if not _numba.config.DISABLE_JIT:
+        cache.keep(compiled)
+    return compiled
+
+
+def helper(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile what kernels and other helpers call, which LLVM may inline or not.
+
+    Parameters
+    ----------
+    function : callable
+        A function of scalars and arrays that never raises.
+
+    Returns
+    -------
+    callable
+        The compiled function, which refuses calls from Python, or `function` itself under
+        ``NUMBA_DISABLE_JIT=1``.
+    """
+    return _compiled_helper(function)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
@@ -92,9 +102,9 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     Returns
     -------
     callable
-        The compiled function, or `function` itself under ``NUMBA_DISABLE_JIT=1``.
+        The compiled function, as `helper` returns it.
     """
-    return _compiled(function, forceinline=True)
+    return _compiled_helper(function, forceinline=True)
 
 
 def intrinsic(in_python: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P, R]]:
@@ -120,107 +130,12 @@ def intrinsic(in_python: Callable[P, R]) -> Callable[[Callable[..., Any]], Calla
     return decorate
 
 
-def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
-    compiled: Callable[P, R] = _numba.njit(**_STRICT, **options)(function)
-    if not _numba.config.DISABLE_JIT:
-        _store_compiled(compiled)
+def _compiled_helper(function: Callable[P, R], **options: Any) -> Callable[P, R]:
+    if _numba.config.DISABLE_JIT:
+        return function
+    compiled: Callable[P, R] = _numba.njit(**_STRICT, **library.options(), **options)(function)
+    library.close(compiled)
     return compiled
-
-
-# --- the cache --------------------------------------------------------------------------------
-
-
-@functools.cache
-def _stamp() -> str:
-    """Digest of the names and contents of all files of ``kernels``."""
-    digest = hashlib.sha256()
-    files = importlib.resources.files(__package__).iterdir()
-    for file in sorted(files, key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            content = file.read_bytes()
-            digest.update(f"{file.name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
-class _StampedFile(_IndexDataCacheFile):  # type: ignore[misc]
-    """Cache files whose every entry repeats its stamp and key.
-
-    Numba replaces the index before the data. A process that reads in between, or two processes
-    that save different signatures at once, would get machine code of another source or signature.
-    """
-
-    def save(self, key: Any, data: Any) -> None:
-        super().save(key, (self._source_stamp, key, data))
-
-    def load(self, key: Any) -> Any:
-        entry = super().load(key)
-        if entry is None or entry[:2] != (self._source_stamp, key):
-            return None
-        return entry[2]
-
-
-class _StampedCache(_FunctionCache):  # type: ignore[misc]
-    """Numba's cache of a function, fresh only while all of ``kernels`` is what it was.
-
-    Numba's own key is the defining file alone: a changed helper or constant in another file
-    would leave the old machine code in use.
-    """
-
-    _cache_file: Any
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
-        if type(self._cache_file) is not _IndexDataCacheFile:
-            raise TypeError("not the cache file of the Numba this was written for")
-        own_file = self._impl.locator.get_source_stamp()  # for a kernel outside of ``kernels``
-        self._cache_file = _StampedFile(
-            self._cache_path, self._impl.filename_base, (own_file, _stamp())
-        )
-
-
-_not_cached: list[str] = []
-
-
-def _warn(function: Callable[..., Any], error: object) -> None:
-    """Say once that kernels are not cached."""
-    _not_cached.append(function.__name__)
-    if len(_not_cached) == 1:
-        warnings.warn(
-            "fastaimc compiles its kernels anew in every process, because numba "
-            f"{_numba.__version__} does not cache them: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
-
-class _CacheOnDemand:
-    """The cache of a function, made when the function is first compiled or loaded.
-
-    Most functions are helpers, whose code the cached kernel that calls them contains: nobody asks
-    for theirs, and to look for the files of all takes 8 ms of every start.
-    """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._made, name)
-
-    @functools.cached_property
-    def _made(self) -> Any:
-        try:
-            return _StampedCache(self._function)
-        except Exception as error:  # noqa: BLE001  whatever a changed Numba raises, kernels run
-            _warn(self._function, error)
-            return _NullCache()
-
-
-def _store_compiled(dispatcher: Any) -> None:
-    """Give a compiled function the stamped cache; without one, say so once and go on."""
-    if type(getattr(dispatcher, "_cache", None)) is not _NullCache or _NullCache is object:
-        _warn(dispatcher.py_func, "not the dispatcher of the Numba this was written for")
-        return
-    dispatcher._cache = _CacheOnDemand(dispatcher.py_func)  # noqa: SLF001  no public way
 
 
 # --- threads ----------------------------------------------------------------------------------
@@ -321,13 +236,13 @@ def spans(items: int, cells: int) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + step, items)
 
 
-def run(kernel: Callable[..., None], items: int, cells: int, *arguments: Any) -> None:
+def run(called: Callable[..., None], items: int, cells: int, *arguments: Any) -> None:
     """Call a kernel that launches its items, of so many cells each, on all threads."""
     if items * cells <= CELLS_PER_CALL:
-        kernel(workers(), 0, items, *arguments)
+        called(workers(), 0, items, *arguments)
         return
     for begin, end in spans(items, cells):
-        kernel(workers(), begin, end, *arguments)
+        called(workers(), begin, end, *arguments)
 
 
 class threads:  # noqa: N801  a context manager, called like a function

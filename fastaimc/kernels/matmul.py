@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastaimc.kernels.jit import FIRST, serial
+from fastaimc.kernels.jit import FIRST, helper
 from fastaimc.kernels.vector import TILE_COLUMNS, TILE_ROWS, fma, row_product, tile_product
 
 PANEL = TILE_COLUMNS  # columns of a panel
@@ -23,7 +23,7 @@ _STRIDE: Any = np.int64(PANEL)  # as `FIRST`
 _ZERO = np.float32(0.0)
 
 
-@serial
+@helper
 def _multiply_part(
     x: np.ndarray,
     first: int,
@@ -46,7 +46,7 @@ def _multiply_part(
         )
 
 
-@serial
+@helper
 def _copy_part(matrix: np.ndarray, first: int, low: int, out: np.ndarray) -> None:
     """Copy rows of the columns from `low` on, with zeros beyond the last one."""
     width = matrix.shape[1] - low
@@ -55,7 +55,7 @@ def _copy_part(matrix: np.ndarray, first: int, low: int, out: np.ndarray) -> Non
             out[k, column] = matrix[first + k, low + column] if column < width else _ZERO
 
 
-@serial
+@helper
 def multiply(x: np.ndarray, matrix: np.ndarray, low: int, out: np.ndarray) -> None:
     """out[:, :] = x @ matrix[:, low : low + PANEL]; what is beyond the last column is zero."""
     rows, width = matrix.shape
@@ -71,7 +71,7 @@ def multiply(x: np.ndarray, matrix: np.ndarray, low: int, out: np.ndarray) -> No
             _multiply_part(x, first, part, FIRST, _STRIDE, count, out)
 
 
-@serial
+@helper
 def multiply_rows(x: np.ndarray, row: int, panel: np.ndarray, out: np.ndarray) -> None:
     """out[i] = x[:, row + i] @ panel for TILE_ROWS rows of the transposed x, or as many as are."""
     batch, rows = x.shape
@@ -82,7 +82,7 @@ def multiply_rows(x: np.ndarray, row: int, panel: np.ndarray, out: np.ndarray) -
             row_product(x, row + i, 1, rows, panel, 0, PANEL, batch, out, i * PANEL, True)
 
 
-@serial
+@helper
 def multiply_few(x: np.ndarray, first: int, matrix: np.ndarray, out: np.ndarray) -> None:
     """out[:, :] = x[:, first : first + len(matrix)] @ matrix, for few vectors.
 

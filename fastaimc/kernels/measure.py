@@ -11,7 +11,7 @@ import numpy as np
 
 from fastaimc.kernels.crossbar import report_panel
 from fastaimc.kernels.hadamard import STRIDE, factors, pick_lines, place_of, transform, worth_it
-from fastaimc.kernels.jit import FIRST, run, serial
+from fastaimc.kernels.jit import FIRST, helper, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import PANEL, multiply
 from fastaimc.kernels.pcm import BLOCK, conduct_block
@@ -24,7 +24,7 @@ _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
-@serial
+@kernel
 def _look_ahead(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -42,7 +42,7 @@ def _look_ahead(
             prefetch_row(conductance, device * rows * columns + at)
 
 
-@serial
+@helper
 def _put_row(
     m: np.ndarray, v: np.ndarray, a: np.float32, add: bool, mean: np.ndarray, variance: np.ndarray
 ) -> None:
@@ -58,7 +58,7 @@ def _put_row(
         variance[column] = _ZERO
 
 
-@serial
+@helper
 def _conduct_panel(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -117,7 +117,7 @@ def _conduct_panel(
             _put_row(m[here], v[here], a, fast, mean[to], variance[0 if fast else r])
 
 
-@serial
+@helper
 def _measure_share(
     begin: int,
     end: int,
@@ -168,7 +168,7 @@ def _measure_share(
         report_panel(y, v, low, length, number, *adc, words, out[t])
 
 
-@serial
+@kernel
 def _measure(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_measure_share, shares, begin, end, arguments)
 

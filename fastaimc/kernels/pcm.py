@@ -1,6 +1,6 @@
 """Phase-change devices as time and reads find them: drift, and the variance of read noise.
 
-Rows of all tiles run in parallel; the worker of a row is serial.  Spreads over devices are
+Rows of all tiles run in parallel; a row is one thread's work.  Spreads over devices are
 recomputed from the counter wherever they are needed and never stored.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastaimc.kernels import elementary
-from fastaimc.kernels.jit import inlined, run, serial
+from fastaimc.kernels.jit import helper, inlined, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.philox import DRIFT, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
@@ -25,7 +25,7 @@ _SMALLEST_STATE = np.float32(1e-3)
 _NO_STEP = np.uint32(0)  # drift belongs to a device for life
 
 
-@serial
+@helper
 def _block_words(
     identity: np.ndarray, row: int, low: int, width: int, cells: int, block: int, out: np.ndarray
 ) -> None:
@@ -70,7 +70,7 @@ def _log_age(age: np.float32, p: StateParameters) -> np.float32:
     return elementary.log(age * p.inverse_t_ref)
 
 
-@serial
+@helper
 def _state(g: np.ndarray, inverse_scale: np.float32, x: np.ndarray, log_x: np.ndarray) -> None:
     for i in range(g.shape[0]):
         value = g[i] * inverse_scale
@@ -80,7 +80,7 @@ def _state(g: np.ndarray, inverse_scale: np.float32, x: np.ndarray, log_x: np.nd
         log_x[i] = elementary.log_normal_range(value)
 
 
-@serial
+@helper
 def _exponent(
     x: np.ndarray,
     log_x: np.ndarray,
@@ -99,14 +99,14 @@ def _exponent(
         z[i] = -abs(nu) * age
 
 
-@serial
+@helper
 def _leave_out(chosen: np.ndarray, device: np.uint8, g: np.ndarray) -> None:
     """Let a device conduct nothing in the cells where it is not chosen."""
     for i in range(g.shape[0]):
         g[i] = g[i] if (chosen[i] >> device) & np.uint8(1) != 0 else _ZERO
 
 
-@serial
+@helper
 def _add_device(
     g: np.ndarray,
     x: np.ndarray,
@@ -126,13 +126,13 @@ def _add_device(
         variance[i] = fma(noise, noise * noise_band, variance[i])
 
 
-@serial
+@helper
 def _normals(words: np.ndarray, z: np.ndarray) -> None:
     for i in range(z.shape[0]):
         z[i] = normal(words[i])
 
 
-@serial
+@helper
 def conduct_block(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -194,7 +194,7 @@ def conduct_block(
         _add_device(g, x, log_x, z, sign, fits, p.noise_band, mean, variance)
 
 
-@serial
+@helper
 def _drift_share(
     begin: int,
     end: int,
@@ -240,7 +240,7 @@ def _drift_share(
             )
 
 
-@serial
+@kernel
 def _drift(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_drift_share, shares, begin, end, arguments)
 

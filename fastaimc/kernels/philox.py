@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastaimc.kernels.elementary import log_normal_range
-from fastaimc.kernels.jit import inlined, serial
+from fastaimc.kernels.jit import inlined, kernel
 from fastaimc.kernels.vector import fma
 
 Integer: TypeAlias = int | np.integer[Any]
@@ -187,7 +187,7 @@ def normal(word: np.uint32) -> np.float32:
     return -z if (word & _TOP_BIT) != np.uint32(0) else z
 
 
-@serial
+@kernel
 def words(counters: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """`philox` of each counter.
 
@@ -208,7 +208,7 @@ def words(counters: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.u
     return out
 
 
-@serial
+@kernel
 def normals(words: NDArray[np.uint32]) -> NDArray[np.float32]:
     """`normal` of each word of a vector."""
     out = np.empty(words.size, np.float32)

@@ -1,6 +1,6 @@
 """Pulses and writes: what programming does to phase-change devices.
 
-Rows of all tiles run in parallel; the worker of a row is serial.  Spreads over devices are
+Rows of all tiles run in parallel; a row is one thread's work.  Spreads over devices are
 recomputed from the counter wherever they are needed and never stored.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastaimc.kernels import elementary
-from fastaimc.kernels.jit import inlined, run, serial
+from fastaimc.kernels.jit import helper, inlined, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.philox import (
     CENTRE_SPREAD,
@@ -72,7 +72,7 @@ def melt_quench(
     return g if g > _ZERO else _ZERO
 
 
-@serial
+@helper
 def _chosen(device: np.ndarray, devices: int, columns: np.ndarray) -> int:
     """Write the columns in which a device is pulsed, one after another; return their number."""
     count = 0
@@ -82,7 +82,7 @@ def _chosen(device: np.ndarray, devices: int, columns: np.ndarray) -> int:
     return count
 
 
-@serial
+@helper
 def _any_chosen(device: np.ndarray, devices: int) -> bool:
     """Whether a device is pulsed in any column; vectorises: late rounds pulse few."""
     least = NONE
@@ -91,7 +91,7 @@ def _any_chosen(device: np.ndarray, devices: int) -> bool:
     return bool(least < devices)
 
 
-@serial
+@helper
 def _chosen_normals(
     identity: np.ndarray,
     row: int,
@@ -116,7 +116,7 @@ def _chosen_normals(
             out[purpose, index] = normal(words[purpose, index])
 
 
-@serial
+@helper
 def _melt(
     current: np.ndarray,
     z_set: np.ndarray,
@@ -130,7 +130,7 @@ def _melt(
         current[i] = melt_quench(current[i], z_set[i], z_centre[i], z_width[i], z_pulse[i], p)
 
 
-@serial
+@helper
 def _pulse_row(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -173,7 +173,7 @@ def _pulse_row(
     counts[1] = count - sets
 
 
-@serial
+@helper
 def _pulse_share(
     begin: int,
     end: int,
@@ -208,7 +208,7 @@ def _pulse_share(
         )
 
 
-@serial
+@kernel
 def _pulse(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_pulse_share, shares, begin, end, arguments)
 
@@ -232,7 +232,7 @@ def pulse(
     return counts.sum(axis=1)
 
 
-@serial
+@helper
 def _write_row(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -264,7 +264,7 @@ def _write_row(
     return count
 
 
-@serial
+@helper
 def _write_share(
     begin: int,
     end: int,
@@ -300,7 +300,7 @@ def _write_share(
         )
 
 
-@serial
+@kernel
 def _write(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_write_share, shares, begin, end, arguments)
 

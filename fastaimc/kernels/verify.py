@@ -16,7 +16,7 @@ from fastaimc.kernels.controller import (
     rule_of,
     wanted,
 )
-from fastaimc.kernels.jit import FIRST, run, serial
+from fastaimc.kernels.jit import FIRST, helper, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.parameters import Cells, Rule, StepParameters
 
@@ -24,7 +24,7 @@ _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
-@serial
+@helper
 def _verify_row(
     reading: np.ndarray,
     dark: np.ndarray,
@@ -63,7 +63,7 @@ def _verify_row(
     move_cells(chosen[:listed], errors[:listed], cells, rule)
 
 
-@serial
+@helper
 def _verify_share(
     begin: int,
     end: int,
@@ -96,7 +96,7 @@ def _verify_share(
             )
 
 
-@serial
+@kernel
 def _verify_pulses(shares: int, begin: int, end: int, *arguments: Any) -> None:
     launch(_verify_share, shares, begin, end, arguments)
 
