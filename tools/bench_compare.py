@@ -127,6 +127,16 @@ def git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def compile_all(package: Path, cases: list[str]) -> None:
+    """Fill a checkout's cache: a process that compiles may run other code than one that loads."""
+    worker = Worker(package)
+    try:
+        for case in cases:
+            worker.ask(load=case)
+    finally:
+        worker.stop()
+
+
 def compare(case: str, workers: list[Worker], rounds: int) -> Ratio | str:
     """Return HEAD over BASE of one case, or why there is none."""
     loaded = [worker.ask(load=case) for worker in workers]
@@ -198,6 +208,8 @@ def main(arguments: list[str] | None = None) -> int:
     with checkouts(options.base, options.head) as paths:
         workers: list[Worker] = []
         try:
+            for path in paths:
+                compile_all(path, cases)
             workers += [Worker(path) for path in paths]
             print(f"{'case':24} HEAD/BASE  quartiles        fastest")
             for case in cases:

@@ -40,6 +40,7 @@ R = TypeVar("R")
 
 # An index that is no literal: for a literal Numba would compile what gets it once more.
 FIRST: Any = np.int64(0)
+CELLS_ALONE = 1 << 10
 CELLS_PER_CALL = 1 << 25  # a third of a second of what takes longest
 
 _STRICT: dict[str, Any] = {
@@ -237,9 +238,12 @@ def spans(items: int, cells: int) -> Iterator[tuple[int, int]]:
 
 
 def run(called: Callable[..., None], items: int, cells: int, *arguments: Any) -> None:
-    """Call a kernel that launches its items, of so many cells each, on all threads."""
+    """Call a kernel that launches its items, of so many cells each, on all threads.
+
+    Few cells are done sooner than another thread wakes up.
+    """
     if items * cells <= CELLS_PER_CALL:
-        called(workers(), 0, items, *arguments)
+        called(1 if items * cells <= CELLS_ALONE else workers(), 0, items, *arguments)
         return
     for begin, end in spans(items, cells):
         called(workers(), begin, end, *arguments)

@@ -111,13 +111,23 @@ def _call_pool(builder: Any, task: Any, data: Any, shares: Any) -> None:
 
     first = place(_ir.Constant(_BYTE, None))
     counts, steps, held = place(shares), place(_SIZE(1)), place(data)
+    here = [first, counts, steps, builder.bitcast(held, _BYTE)]
     if _binding.address_of_symbol(POOL) is None:  # Numba's internals have moved: one thread
-        builder.call(task, [first, counts, steps, builder.bitcast(held, _BYTE)])
+        builder.call(task, here)
         return
+    with builder.if_else(builder.icmp_signed("<=", shares, _SIZE(1))) as (alone, together):
+        with alone:
+            builder.call(task, here)
+        with together:
+            _wake_pool(builder, task, here)
+
+
+def _wake_pool(builder: Any, task: Any, arguments: Any) -> None:
+    """Write the call of the pool's function."""
     kind = _ir.FunctionType(_VOID, [_BYTE] * 5 + [_SIZE] * 3)
     pool = _cgutils.get_or_insert_function(builder.module, kind, POOL)
     asked = _cgutils.get_or_insert_function(
         builder.module, _ir.FunctionType(_SIZE, []), "get_num_threads"
     )  # as Numba asks: never more threads than the pool has, whatever the shares
-    pointers = [builder.bitcast(value, _BYTE) for value in (task, first, counts, steps, held)]
+    pointers = [builder.bitcast(value, _BYTE) for value in (task, *arguments)]
     builder.call(pool, [*pointers, _SIZE(0), _SIZE(1), builder.call(asked, [])])
