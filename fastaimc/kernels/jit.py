@@ -242,11 +242,10 @@ def run(called: Callable[..., None], items: int, cells: int, *arguments: Any) ->
 
     Few cells are done sooner than another thread wakes up.
     """
-    if items * cells <= CELLS_PER_CALL:
-        called(1 if items * cells <= CELLS_ALONE else workers(), 0, items, *arguments)
-        return
+    _layer()
+    shares = 1 if items * cells <= CELLS_ALONE else workers()
     for begin, end in spans(items, cells):
-        called(workers(), begin, end, *arguments)
+        called(shares, begin, end, *arguments)
 
 
 class threads:  # noqa: N801  a context manager, called like a function

@@ -38,8 +38,9 @@ def _one_by_one(
 def launch(context: Any, function: Any, shares: Any, begin: Any, end: Any, arguments: Any) -> Any:
     """Call ``function(low, high, *arguments)`` for equal shares of the items, each on a thread.
 
-    `function` is a compiled one that returns nothing and never raises; `shares` is best what
-    `jit.workers` says.
+    `function` is a compiled one that returns nothing and never raises; `shares` is one, which
+    wakes nobody, or best what `jit.workers` says.  The pool has to be started before such a kernel
+    is loaded, which would not find it: `jit.run` and `jit.workers` do.
     """
     workers()  # starts the pool
     size = _types.intp
