@@ -154,6 +154,30 @@ class Engine(Protocol):
     ) -> Array:
         """Pulses that follow from the gradient of one batch's MVM error; sums, (tile, 2)."""
 
+    def wanted_outputs(
+        self,
+        x: Array,
+        pattern: Array,
+        targets: Array,
+        gain: np.float32,
+        ahead: Array,
+        aim: Array,
+    ) -> Array:
+        """What one batch should give, (tile, batch, column)."""
+
+    def allocate(
+        self,
+        targets: Array,
+        values: Array,
+        curve: Array,
+        device: Array,
+        filled: Array,
+        aim: Array,
+        surplus: Array,
+        rest: Array,
+    ) -> None:
+        """Each cell's analog device, SET ones and what is left, into the last five."""
+
     def verify_pulses(
         self,
         reading: Array,

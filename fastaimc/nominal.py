@@ -45,8 +45,8 @@ class Nominal:
         Examples
         --------
         >>> curve = Nominal.of(CoreConfig())
-        >>> float(curve.conductance_us[0].round(1)), int(curve.code(np.float32(7.0)))
-        (14.0, 50)
+        >>> float(curve.conductance_us[0].round(1))
+        14.0
         >>> round(curve.set_spread_us, 3)  # 15 % of 14 µS
         2.1
         """
@@ -83,10 +83,3 @@ class Nominal:
     def set_us(self) -> float:
         """Conductance after SET."""
         return float(self.conductance_us[0])
-
-    def code(self, conductance_us: np.ndarray) -> np.ndarray:
-        """Return the code that nominally reaches a conductance, as a float; clipped to 0...255."""
-        codes: np.ndarray = np.interp(
-            conductance_us, self.conductance_us[::-1].astype(np.float64), np.arange(255.0, -1, -1)
-        )
-        return codes

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from fake_chip import SCATTER_US, FakeChip, begin, coarse, ip, rms, typical, wanted
 
+from fastaimc import engine as engines
 from fastaimc.programming.start import prepare
 
 
@@ -45,7 +46,7 @@ def test_set_devices_are_believed_as_far_as_their_reads_are_exact(step: float) -
     chip = FakeChip(targets, full_scale_us=99.0, codes=round(99 / step), offset_us=5.0)
     chip.shift[...] = 0.0
     plain = dict(fine=False, settle=0.02, shoot=True, calibrate=False)
-    state = prepare(chip.terminals, "two_device", **plain, rest=True)
+    state = prepare(chip.terminals, engines.load("numba"), "two_device", **plain, rest=True)
     filled = state["filled"]
     held = sum(np.where(filled >> d & 1, chip.conductance[:, d], 0) for d in range(2))
     alone = np.isin(filled, (1, 2))

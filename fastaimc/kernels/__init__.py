@@ -1,8 +1,9 @@
 """The engine in Numba: no checks, no classes, never raises."""
 
+from fastaimc.kernels.allocation import allocate
 from fastaimc.kernels.converters import columns, quantise
 from fastaimc.kernels.crossbar import mvm, read_rows
-from fastaimc.kernels.gradient import gradient_pulses
+from fastaimc.kernels.gradient import gradient_pulses, wanted_outputs
 from fastaimc.kernels.inputs import inputs, pattern
 from fastaimc.kernels.jit import threading_info, threads
 from fastaimc.kernels.measure import measure
@@ -11,6 +12,7 @@ from fastaimc.kernels.pulses import pulse, write
 from fastaimc.kernels.verify import verify_pulses
 
 __all__ = [
+    "allocate",
     "columns",
     "drift",
     "gradient_pulses",
@@ -24,5 +26,6 @@ __all__ = [
     "threading_info",
     "threads",
     "verify_pulses",
+    "wanted_outputs",
     "write",
 ]

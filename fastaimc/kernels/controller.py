@@ -27,15 +27,20 @@ _ONE = np.float32(1.0)
 
 
 @inlined
-def code_at(curve: np.ndarray, pivots: np.ndarray, g: np.float32) -> np.float32:
-    """The code, with its fraction, at which a falling curve of 256 has the value g; clipped.
+def code_before(curve: np.ndarray, pivots: np.ndarray, g: np.float32) -> np.int32:
+    """The last code but 255 at which a falling curve of 256 is not below g; 0 if there is none.
 
-    `inside` becomes the last code whose value is not below g, by counting instead of a search:
-    a processor would guess half of its branches wrong.
+    By counting instead of a search: a processor would guess half of its branches wrong.
     """
     block = COUNTED * max(count_at_least(pivots, 0, g) - 1, 0)
     last = block + count_at_least(curve, block, g) - 1
-    inside = np.int32(min(max(last, 0), 254))
+    return np.int32(min(max(last, 0), 254))
+
+
+@inlined
+def code_at(curve: np.ndarray, pivots: np.ndarray, g: np.float32) -> np.float32:
+    """The code, with its fraction, at which a falling curve of 256 has the value g; clipped."""
+    inside = code_before(curve, pivots, g)
     here, following = curve[inside], curve[inside + 1]
     fall = here - following  # zero only where g is beyond an end of the curve
     code = np.float32(inside) + (here - g) / (fall if fall > _ZERO else _ONE)

@@ -20,11 +20,10 @@ from fastaimc.kernels.hadamard import (
 )
 from fastaimc.kernels.jit import FIRST, helper, kernel, run, workers
 from fastaimc.kernels.launch import launch
-from fastaimc.kernels.matmul import DEPTH, FEW, PANEL, multiply, multiply_few
+from fastaimc.kernels.matmul import DEPTH, FEW, PANEL, VECTORS_A_CELL, multiply, multiply_few
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
 
-VECTORS_A_CELL = 64  # so many vectors take a cell the time that its drift does
 STRETCH = 512  # columns that are reported together where there are few vectors
 
 _ONE = np.float32(1.0)

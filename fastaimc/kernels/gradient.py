@@ -32,7 +32,7 @@ from fastaimc.kernels.hadamard import (
 )
 from fastaimc.kernels.jit import FIRST, helper, kernel, run
 from fastaimc.kernels.launch import launch
-from fastaimc.kernels.matmul import PANEL, multiply, multiply_rows
+from fastaimc.kernels.matmul import PANEL, VECTORS_A_CELL, multiply, multiply_rows
 from fastaimc.kernels.vector import TILE_ROWS, prefetch_row
 from fastaimc.parameters import Cells, Rule, StepParameters
 
@@ -96,7 +96,7 @@ def _wanted_panel(
     target: np.ndarray,
     low: int,
     gain: np.float32,
-    cells: Cells,
+    aims: np.ndarray,
     ahead: np.ndarray,
     pattern: np.ndarray,
     factor: np.ndarray,
@@ -111,14 +111,26 @@ def _wanted_panel(
     for row in range(rows):
         at = row * columns + low
         prefetch_row(target, at + AHEAD * columns)
-        prefetch_row(cells.aim, at + AHEAD * columns)
-        source, aim = target[row, low : low + width], cells.aim[at : at + width]
+        prefetch_row(aims, at + AHEAD * columns)
+        source, aim = target[row, low : low + width], aims[at : at + width]
         to = out[place_of(pattern, row) if fast else row]
         a = factor[row] if fast else _ONE
         for column in range(width):
             to[column] = a * wanted(source[column], aim[column], gain, ahead)
         for column in range(width, PANEL):
             to[column] = _ZERO
+
+
+@helper
+def _multiply_wanted(
+    x: np.ndarray, pattern: np.ndarray, z: np.ndarray, fast: bool, out: np.ndarray
+) -> None:
+    """Write what a panel's outputs should be, of what `_wanted_panel` has written."""
+    if fast:
+        transform(z)
+        pick_lines(pattern, z, out)
+    else:
+        multiply(x, z, FIRST, out)
 
 
 @helper
@@ -178,6 +190,19 @@ def _inverse_power(x: np.ndarray, out: np.ndarray) -> None:
 
 
 @helper
+def _buffers(
+    x: np.ndarray, pattern: np.ndarray, rows: int, fast: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs of a panel, factors of the rows, and what a panel is to show."""
+    e = np.empty((x.shape[0], PANEL), np.float32)
+    factor = np.empty(rows if fast else 0, np.float32)
+    z = np.empty((pattern[0], STRIDE) if fast else (rows, PANEL), np.float32)
+    if fast:
+        factors(pattern, x[0], factor)
+    return e, factor, z
+
+
+@helper
 def _gradient_share(
     begin: int,
     end: int,
@@ -196,22 +221,14 @@ def _gradient_share(
     panels = sums.shape[1]
     _, rows, columns = targets.shape
     fast = worth_it(pattern, x.shape[1], rows)
-    e = np.empty((x.shape[1], PANEL), np.float32)
-    factor = np.empty(rows if fast else 0, np.float32)
-    z = np.empty((pattern[0], STRIDE) if fast else (rows, PANEL), np.float32)
-    if fast:
-        factors(pattern, x[0, 0], factor)
+    e, factor, z = _buffers(x[0], pattern, rows, fast)
     for index in range(begin, end):
         t = index // panels
         g = group[t]
         low = index % panels * PANEL
         cells = cells_of(stack, t)
-        _wanted_panel(targets[t], low, gain, cells, rule.ahead, pattern, factor, z)
-        if fast:
-            transform(z)
-            pick_lines(pattern, z, e)
-        else:
-            multiply(x[g], z, FIRST, e)
+        _wanted_panel(targets[t], low, gain, cells.aim, rule.ahead, pattern, factor, z)
+        _multiply_wanted(x[g], pattern, z, fast, e)
         rms = _residual(y[t], low, e, sums[t, index % panels])
         if fast:
             gather_lines(pattern, e, z)
@@ -259,3 +276,56 @@ def gradient_pulses(
     rule = rule_of(ahead, curve, scatter, parameters)
     run(_gradient_pulses, tiles * panels, rows * min(width, PANEL), *batch, cells, rule, sums)
     return sums.sum(axis=1)
+
+
+@helper
+def _wanted_share(
+    begin: int,
+    end: int,
+    x: np.ndarray,
+    pattern: np.ndarray,
+    targets: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
+    aim: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Panels from `begin` to `end` of all tiles."""
+    _, rows, columns = targets.shape
+    panels = (columns + PANEL - 1) // PANEL
+    fast = worth_it(pattern, x.shape[0], rows)
+    e, factor, z = _buffers(x, pattern, rows, fast)
+    for index in range(begin, end):
+        t = index // panels
+        low = index % panels * PANEL
+        width = min(PANEL, columns - low)
+        _wanted_panel(
+            targets[t], low, gain, aim[t].reshape(rows * columns), ahead, pattern, factor, z
+        )
+        _multiply_wanted(x, pattern, z, fast, e)
+        for b in range(x.shape[0]):
+            for column in range(width):
+                out[t, b, low + column] = e[b, column]
+
+
+@kernel
+def _wanted_outputs(shares: int, begin: int, end: int, *arguments: Any) -> None:
+    launch(_wanted_share, shares, begin, end, arguments)
+
+
+def wanted_outputs(
+    x: np.ndarray,
+    pattern: np.ndarray,
+    targets: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
+    aim: np.ndarray,
+) -> np.ndarray:
+    """Return what a batch should give; see `fastaimc.reference.gradient.wanted_outputs`."""
+    tiles, rows, width = targets.shape
+    out = np.empty((tiles, len(x), width), np.float32)
+    panels = tiles * -(-width // PANEL)
+    work = rows * PANEL * (1 + len(x) // VECTORS_A_CELL)
+    if len(x):
+        run(_wanted_outputs, panels, work, x, pattern, targets, gain, ahead, aim, out)
+    return out

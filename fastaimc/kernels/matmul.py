@@ -17,6 +17,7 @@ from fastaimc.kernels.vector import TILE_COLUMNS, TILE_ROWS, fma, row_product, t
 
 PANEL = TILE_COLUMNS  # columns of a panel
 DEPTH = 128  # rows of a panel that are multiplied at a time: 32 kB
+VECTORS_A_CELL = 64  # so many vectors take a cell the time that its drift does
 FEW = 4  # so many vectors go over whole rows, more over panels of them, which they keep in cache
 
 _STRIDE: Any = np.int64(PANEL)  # as `FIRST`

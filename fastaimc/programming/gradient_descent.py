@@ -11,7 +11,7 @@ from fastaimc.errors import check_choice, check_integer, check_number
 from fastaimc.parameters import F32
 from fastaimc.programming.iterative import IterativeProgramming
 from fastaimc.programming.method import State
-from fastaimc.programming.plan import Step, check_schedule, fire, parts, wait_for
+from fastaimc.programming.plan import Step, check_schedule, fire, wait_for
 from fastaimc.programming.start import ALLOCATIONS, prepare
 from fastaimc.terminals import Terminals
 
@@ -107,6 +107,7 @@ class GradientDescentProgramming:
         else:
             state = prepare(
                 terminals,
+                engine,
                 self.allocation,
                 fine=False,
                 settle=self.verify_delay,
@@ -136,7 +137,9 @@ class GradientDescentProgramming:
         y = terminals.mvm(x, pattern)
         if self.affine_every:
             if (index + 1) % self.affine_every == 0 or index == self.iterations - 1:
-                wanted = products(x, terminals.targets, state["aim"], gain, ahead)
+                wanted = engine.wanted_outputs(
+                    x, pattern, terminals.targets, gain, ahead, state["aim"]
+                )
                 state["scale"], state["offset"] = fit_columns(y, wanted)
             if index + 1 >= self.affine_every or index == self.iterations - 1:
                 y *= state["scale"][:, None, :]
@@ -163,20 +166,6 @@ class GradientDescentProgramming:
         norm = np.where(sums[:, 1] > 0, sums[:, 1], np.nan)  # of no weights there is no error
         state["batch_error"] = np.sqrt(sums[:, 0] / norm)
         fire(terminals, state)
-
-
-def products(
-    x: np.ndarray, targets: np.ndarray, aim: np.ndarray, gain: np.float32, ahead: np.ndarray
-) -> np.ndarray:
-    """Return what a batch should give, (tile, batch, column), float32, µS.
-
-    A bounded number of rows at a time, as what cells are to show is not kept.
-    """
-    out = np.zeros((len(targets), len(x), targets.shape[2]), dtype=np.float32)
-    for part in parts(targets.shape):
-        some = targets[part]
-        out += x[:, part[1]] @ (some * gain + np.sign(some) * ahead[aim[part]])
-    return out
 
 
 def fit_columns(y: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

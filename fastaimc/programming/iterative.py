@@ -80,6 +80,7 @@ class IterativeProgramming:
         """SET, read and allocate the devices; the analog one gets its first pulse."""
         state = prepare(
             terminals,
+            engine,
             self.allocation,
             fine=self.fine,
             settle=self.verify_delay,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.config.device import CODES
+from fastaimc.engine import Engine
 from fastaimc.parameters import F32
 from fastaimc.programming.method import State
 from fastaimc.programming.plan import NONE, parts
@@ -26,6 +27,7 @@ def dark_reading(terminals: Terminals, fine: bool) -> np.ndarray:
 
 def prepare(
     terminals: Terminals,
+    engine: Engine,
     allocation: str,
     *,
     fine: bool,
@@ -68,9 +70,9 @@ def prepare(
         values /= terminals.nominal.fading(seconds, terminals.t_eval_s)[0]
         values = _likely(terminals, values, fine)
     else:
-        values = np.full((1, 1, 1, 1), terminals.nominal.set_us, dtype=np.float32)
-        values = np.broadcast_to(values, (terminals.devices // 2, *terminals.shape))
-    state, surplus = _allocate(terminals, values, rest)
+        alike = (terminals.devices // 2, 1, 1, 1)
+        values = np.full(alike, terminals.nominal.set_us, dtype=np.float32)
+    state, surplus = _allocate(terminals, engine, values, rest)
     del values  # eight bytes a cell
     _reset(terminals, surplus)
     start = state["aim"] if shoot else np.full_like(state["aim"], RESET)
@@ -88,9 +90,10 @@ def _initialise(terminals: Terminals) -> None:
     device = np.empty(terminals.shape, dtype=np.uint8)
     code = np.empty(terminals.shape, dtype=np.uint8)
     for index in range(terminals.devices):
-        for part in parts(terminals.shape):
+        for part in parts(terminals.shape) if index % half == 0 else ():
             targets = terminals.targets[part]
-            code[part] = np.where(targets > 0 if index < half else targets < 0, SET, RESET)
+            adds = targets > 0 if index < half else targets < 0
+            code[part] = np.where(adds, np.uint8(SET), np.uint8(RESET))
         device[...] = index
         terminals.pulse(device, code)
 
@@ -166,47 +169,17 @@ def _offsets(terminals: Terminals, singles: np.ndarray, dark: np.ndarray, fine: 
     return np.asarray(total / number, dtype=np.float32)
 
 
-def _allocate(terminals: Terminals, values: np.ndarray, rest: bool) -> tuple[State, np.ndarray]:
+def _allocate(
+    terminals: Terminals, engine: Engine, values: np.ndarray, rest: bool
+) -> tuple[State, np.ndarray]:
     """Return each cell's analog device, its SET ones and its aim; and the devices to RESET."""
-    half = terminals.devices // 2
     shape = terminals.shape
-    state: State = {name: np.empty(shape, dtype=np.uint8) for name in ("device", "filled", "aim")}
+    device, filled, aim = (np.empty(shape, dtype=np.uint8) for _ in range(3))
+    surplus = np.empty((len(values) - 1, *shape), dtype=np.uint8)
+    left = np.empty(shape if rest else (0, 0, 0), dtype=np.float32)
+    curve = terminals.nominal.conductance_us
+    engine.allocate(terminals.targets, values, curve, device, filled, aim, surplus, left)
+    state: State = {"device": device, "filled": filled, "aim": aim}
     if rest:
-        state["rest"] = np.empty(shape, dtype=np.float32)
-    surplus = np.empty((half - 1, *shape), dtype=np.uint8)
-    for part in parts(shape):
-        targets = terminals.targets[part]
-        adds = targets >= 0
-        all_of_them = (slice(None), *part)
-        device, filled, aim_us = _allocate_rows(
-            targets, adds, values[all_of_them], surplus[all_of_them]
-        )
-        state["device"][part], state["filled"][part] = device, filled
-        state["aim"][part] = np.rint(terminals.nominal.code(aim_us))
-        if rest:
-            state["rest"][part] = np.where(adds, aim_us, -aim_us)
+        state["rest"] = left
     return state, surplus
-
-
-def _allocate_rows(
-    targets: np.ndarray, positive: np.ndarray, values: np.ndarray, surplus: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return analog devices, SET ones and µS of the aim of some rows; write the devices beyond."""
-    half = len(values)
-    rest = np.abs(targets)
-    order = np.argsort(-values, axis=0, kind="stable").astype(np.uint8)
-    offset = np.where(positive, np.uint8(0), np.uint8(half))
-    device = np.full(targets.shape, NONE, dtype=np.uint8)
-    filled = np.zeros(targets.shape, dtype=np.uint8)
-    for rank in range(half):
-        this = order[rank] + offset
-        g = np.take_along_axis(values, order[rank][None], axis=0)[0]
-        found = device != NONE
-        if rank > 0:
-            surplus[rank - 1] = np.where(found & (targets != 0), this, np.uint8(NONE))
-        fits = ~found & ((rest <= g) | (rank == half - 1))
-        more = ~found & ~fits
-        device[fits] = this[fits]
-        filled[more] |= np.left_shift(np.uint8(1), this)[more]
-        rest = np.where(more, rest - g, rest)
-    return device, filled, rest

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fastaimc.reference.allocation import allocate
 from fastaimc.reference.converters import columns, quantise
 from fastaimc.reference.crossbar import mvm, read_rows
-from fastaimc.reference.gradient import gradient_pulses
+from fastaimc.reference.gradient import gradient_pulses, wanted_outputs
 from fastaimc.reference.inputs import inputs, pattern
 from fastaimc.reference.measure import measure
 from fastaimc.reference.pcm import drift
@@ -13,6 +14,7 @@ from fastaimc.reference.pulses import pulse, write
 from fastaimc.reference.verify import verify_pulses
 
 __all__ = [
+    "allocate",
     "columns",
     "drift",
     "gradient_pulses",
@@ -26,6 +28,7 @@ __all__ = [
     "threading_info",
     "threads",
     "verify_pulses",
+    "wanted_outputs",
     "write",
 ]
 

@@ -44,6 +44,27 @@ def remember(
     return np.where(driven, total / n, 0.0), n
 
 
+def wanted_outputs(
+    x: np.ndarray,
+    pattern: np.ndarray,
+    targets: np.ndarray,
+    gain: np.float32,
+    ahead: np.ndarray,
+    aim: np.ndarray,
+) -> np.ndarray:
+    """Return what a batch should give, (tile, batch, column), float32, µS.
+
+    Parameters
+    ----------
+    x, pattern : ndarray
+        Inputs of all tiles, (batch, row), float32, and how they lie, as for `mvm`.
+    targets, gain, ahead, aim
+        As for `gradient_pulses`.
+    """
+    now = wanted(targets, aim, gain, ahead)
+    return (x.astype(np.float64) @ now).astype(np.float32)
+
+
 def gradient_pulses(
     x: np.ndarray,
     group: np.ndarray,
