@@ -134,6 +134,16 @@ NUMPY_GDP = Case("numpy_gdp", "GDP in NumPy", FASTER, None, gdp_baseline(NumpyGD
 TORCH_GDP = Case("torch_gdp", "GDP in PyTorch", FASTER, None, gdp_baseline(TorchGDP), batch=256)
 WHOLE = Case("gdp_reference", "GDP, reference engine", REFERENCE, 8.0, against_reference)
 
+PULSE = Case(
+    key="pulse",
+    title="every device pulsed",
+    unit="ns a device",
+    goal=6.0,
+    builder=pulses(mixed=False),
+    n=1024,
+    small={"n": 64},
+)
+
 CASES: tuple[Case, ...] = (
     *(replace(MVM, goal=1.5, n=n, batch=b) for n in (256, 512) for b in (32, 256)),
     *(replace(MVM, n=n, batch=b) for n in (1024, 2048, 4096) for b in (32, 256)),
@@ -145,7 +155,8 @@ CASES: tuple[Case, ...] = (
     *(replace(AFTER, n=n, small=LITTLE) for n in (256, 1024)),
     replace(PHASE, n=256, goal=1.7),
     *(replace(PHASE, n=n) for n in (512, 1024, 2048, 4096)),
-    Case("pulse", "every device pulsed", "ns a device", 6.0, pulses, n=1024, small={"n": 64}),
+    PULSE,
+    replace(PULSE, key="pulse_any", title="any one pulsed", goal=None, builder=pulses(mixed=True)),
     Case("unpulsed", "no device pulsed", "× a copy", 1.5, unpulsed, n=4096, small={"n": 64}),
     Case(
         key="tiles",

@@ -159,28 +159,34 @@ def gdp_baseline(kind: Callable[[Phase, int], Any]) -> Builder:
     return build
 
 
-def pulse_work(core: Core, device: int, code: np.ndarray) -> Work:
+def pulse_work(core: Core, device: np.ndarray, code: np.ndarray) -> Work:
     """Return a pulse of one device of every cell, or of none."""
-    chosen = np.full(core.shape, device, dtype=np.uint8)
 
     def call() -> None:
         with core.engine.threads(THREADS):
-            core.pulse(chosen, code)
+            core.pulse(device, code)
 
     return Work(call)
 
 
-def pulses(n: int, _batch: int) -> Bench:
-    """Pulse every cell: ns a device."""
-    core, _ = blank(n)
-    code = np.random.default_rng(0).integers(0, 256, core.shape).astype(np.uint8)
-    return Bench(
-        work=pulse_work(core, 0, code),
-        check=lambda: checks.all_pulsed(core, code),
-        formula="figure",
-        per=n * n * 1e-9,
-        size_bytes=n * n * (4 + 1 + 4 + 1 + 1),
-    )
+def pulses(mixed: bool) -> Builder:
+    """Pulse every cell: ns a device, the same one in all cells as at a start, or any."""
+
+    def build(n: int, _batch: int) -> Bench:
+        core, _ = blank(n)
+        generator = np.random.default_rng(0)
+        code = generator.integers(0, 256, core.shape).astype(np.uint8)
+        device = generator.integers(0, core.config.devices, core.shape).astype(np.uint8)
+        device *= mixed
+        return Bench(
+            work=pulse_work(core, device, code),
+            check=lambda: checks.all_pulsed(core, device, code),
+            formula="figure",
+            per=n * n * 1e-9,
+            size_bytes=n * n * (4 + 1 + 4 + 1 + 1),
+        )
+
+    return build
 
 
 def unpulsed(n: int, _batch: int) -> Bench:
@@ -189,7 +195,7 @@ def unpulsed(n: int, _batch: int) -> Bench:
     code = np.zeros(core.shape, dtype=np.uint8)
     source, target = np.full((2, *core.shape), NONE, dtype=np.uint8)
     return Bench(
-        work=pulse_work(core, NONE, code),
+        work=pulse_work(core, np.full(core.shape, NONE, dtype=np.uint8), code),
         others=(Work(lambda: np.copyto(target, source)),),
         check=lambda: checks.none_pulsed(n),
         size_bytes=n * n,

@@ -83,12 +83,13 @@ def _chosen(device: np.ndarray, devices: int, columns: np.ndarray) -> int:
 
 
 @helper
-def _any_chosen(device: np.ndarray, devices: int) -> bool:
-    """Whether a device is pulsed in any column; vectorises: late rounds pulse few."""
-    least = NONE
+def _least_and_most(device: np.ndarray) -> tuple[int, int]:
+    """Smallest and largest number; vectorises: late rounds pulse few."""
+    least, most = NONE, np.uint8(0)
     for column in range(device.shape[0]):
         least = min(least, device[column])
-    return bool(least < devices)
+        most = max(most, device[column])
+    return int(least), int(most)
 
 
 @helper
@@ -117,6 +118,25 @@ def _chosen_normals(
 
 
 @helper
+def _normals_alike(
+    identity: np.ndarray,
+    row: int,
+    number: int,
+    first: tuple[int, np.uint32],
+    second: tuple[int, np.uint32],
+    words: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write what `_chosen_normals` does, of device `number` in all columns."""
+    for column in range(out.shape[1]):
+        words[0, column] = _device_word(identity, row, column, first[0], first[1], number)
+        words[1, column] = _device_word(identity, row, column, second[0], second[1], number)
+    for purpose in range(2):
+        for column in range(out.shape[1]):
+            out[purpose, column] = normal(words[purpose, column])
+
+
+@helper
 def _melt(
     current: np.ndarray,
     z_set: np.ndarray,
@@ -128,6 +148,38 @@ def _melt(
     """Turn the currents of pulses into what the devices conduct after them; vectorises."""
     for i in range(current.shape[0]):
         current[i] = melt_quench(current[i], z_set[i], z_centre[i], z_width[i], z_pulse[i], p)
+
+
+@helper
+def _pulse_alike(
+    g: np.ndarray,
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    number: int,
+    code: np.ndarray,
+    now: np.float32,
+    row: int,
+    step: int,
+    identity: np.ndarray,
+    p: PulseParameters,
+    counts: np.ndarray,
+) -> None:
+    """Pulse one device in all columns of a row: nothing has to be gathered."""
+    width = code.shape[0]
+    z = np.empty((4, width), np.float32)
+    words = np.empty((2, width), np.uint32)
+    which = (identity, row, number)
+    _normals_alike(*which, (0, SET_SPREAD), (0, CENTRE_SPREAD), words, z[:2])
+    _normals_alike(*which, (0, WIDTH_SPREAD), (step, PULSE), words, z[2:])
+    sets = 0
+    for column in range(width):
+        g[column] = p.current_min_ua + np.float32(code[column]) * p.current_step_ua
+        sets += 1 if g[column] < p.knee_ua else 0
+    _melt(g, z[0], z[1], z[2], z[3], p)
+    last_device[:] = number
+    last_s[:] = now
+    counts[0] = sets
+    counts[1] = width - sets
 
 
 @helper
@@ -145,7 +197,12 @@ def _pulse_row(
     counts: np.ndarray,
 ) -> None:
     """Pulse a row's chosen devices, gathered so that their random numbers vectorise."""
-    if not _any_chosen(device, conductance.shape[0]):
+    least, most = _least_and_most(device)
+    if least >= conductance.shape[0]:
+        return
+    if least == most:  # as at a start
+        head = (conductance[least, row], last_device, last_s, least, code)
+        _pulse_alike(*head, now, row, step, identity, p, counts)
         return
     columns = np.empty(device.shape[0] + 1, np.int32)
     count = _chosen(device, conductance.shape[0], columns)
