@@ -265,13 +265,14 @@ class threads:  # noqa: N801  a context manager, called like a function
         takes 25 µs to enter and leave.
     """
 
-    __slots__ = ("_before", "_blas", "_n", "_turn")
+    __slots__ = ("_before", "_blas", "_changed", "_n", "_turn")
 
     def __init__(self, n: int | None, *, blas: bool = True) -> None:
         self._n = n
         self._blas = blas
         self._turn = _layer() == "workqueue"
         self._before = 0
+        self._changed = False
 
     def __enter__(self) -> None:
         if self._turn:
@@ -279,11 +280,13 @@ class threads:  # noqa: N801  a context manager, called like a function
         if self._blas:
             _one_blas_thread.__enter__()
         self._before = workers()
-        if self._n is not None and self._n != self._before:
+        self._changed = self._n is not None and self._n != self._before
+        if self._changed:
             _numba.set_num_threads(min(self._n, _numba.config.NUMBA_NUM_THREADS))
 
     def __exit__(self, *_: object) -> None:
-        _numba.set_num_threads(self._before)
+        if self._changed:
+            _numba.set_num_threads(self._before)
         if self._blas:
             _one_blas_thread.__exit__()
         if self._turn:
