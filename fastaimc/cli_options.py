@@ -41,7 +41,8 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # Typer does no
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="hermes, hermes-statistics or ideal; `fastaimc presets` says what each models.",
+        help="hermes, hermes-statistics, hermes-one-device, pcm-joshi, reram-wan, reram-wan-day "
+        "or ideal; `fastaimc presets` says what each models.",
         show_default="hermes",
         rich_help_panel="Core",
     ),
@@ -201,7 +202,11 @@ def presets() -> dict[str, Callable[[], CoreConfig]]:
     from fastaimc.config import presets as module
 
     found = inspect.getmembers(module, inspect.isfunction)
-    found = [(name, make) for name, make in found if make.__module__ == module.__name__]
+    found = [
+        (name, make)
+        for name, make in found
+        if make.__module__ == module.__name__ and not name.startswith("_")
+    ]
     ordered = sorted(found, key=lambda item: inspect.getsourcelines(item[1])[1])
     return {name.replace("_", "-"): make for name, make in ordered}
 

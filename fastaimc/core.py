@@ -10,6 +10,7 @@ import numpy as np
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.config.circuit import half_codes
 from fastaimc.engine import NO_PATTERN, Engine
+from fastaimc.noise import Watch, octaves
 from fastaimc.parameters import F32
 
 NONE = 255  # no device
@@ -89,6 +90,7 @@ class Core:
     _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
     _pulsed_s: np.ndarray | None = None
     _measured: int = 0  # step of the last MVM without matrices
+    watch: Watch = field(default_factory=Watch)
     _columns: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -214,8 +216,12 @@ class Core:
         select: np.ndarray,
         out: tuple[np.ndarray, np.ndarray],
         first: int = 0,
+        slow: np.ndarray | None = None,
     ) -> None:
-        """Write mean and variance of what selected devices conduct, of the rows from `first` on."""
+        """Write mean and variance of what selected devices conduct, of the rows from `first` on.
+
+        `slow` is the slow noise as a core in use sees it; None: as one that is looked at once.
+        """
         self.engine.drift(
             self.conductance,
             self.last_device,
@@ -225,6 +231,7 @@ class Core:
             self.identity,
             self.config.state_fits(),
             self.config.state_parameters(),
+            octaves(self.config.read_noise, clock_s) if slow is None else slow,
             first,
             *out,
         )
@@ -236,9 +243,9 @@ class Core:
             self._variance = np.empty(self.shape, dtype=np.float32)
             self._stale_s = None
         if not self._are_fresh():
-            self.conduct(
-                self.clock_s, all_devices(self.config.devices), (self._mean, self._variance)
-            )
+            every = all_devices(self.config.devices)
+            matrices = (self._mean, self._variance)
+            self.conduct(self.clock_s, every, matrices, slow=self._slow())
             self._stale_s = self._fresh_until()
         return self._mean, self._variance
 
@@ -246,8 +253,18 @@ class Core:
         """Whether the matrices are those of now."""
         return self._stale_s is not None and bool((self.clock_s <= self._stale_s).all())
 
+    def _slow(self) -> np.ndarray:
+        """Return the slow noise now."""
+        return self.watch.octaves(self.config.read_noise, self.clock_s)
+
     def _fresh_until(self) -> np.ndarray:
-        """Return the clocks at which the log age of the youngest cells will have moved enough."""
+        """Return the clocks at which the log age of the youngest cells will have moved enough.
+
+        With slow noise, at which its fastest octave may have changed.
+        """
+        noise = self.config.read_noise
+        if noise is not None and noise.slow:
+            return self.clock_s + noise.window_s
         if self.config.drift is None:
             return np.full_like(self.clock_s, np.inf)
         pulsed = self._pulsed_s if self._pulsed_s is not None else np.zeros_like(self.clock_s)
@@ -274,6 +291,7 @@ class Core:
                 self.identity,
                 self.config.state_fits(),
                 self.config.state_parameters(),
+                self._slow(),
                 self.number,
                 *adc,
             )
@@ -304,7 +322,7 @@ class Core:
             part = rows[low : low + step]
             first, last = int(part.min()), int(part.max()) + 1
             matrices = np.empty((2, tiles, last - first, columns), dtype=np.float32)
-            self.conduct(self.clock_s, select, (matrices[0], matrices[1]), first)
+            self.conduct(self.clock_s, select, (matrices[0], matrices[1]), first, self._slow())
             out[:, low : low + step] = self.engine.read_rows(
                 part, first, matrices[0], matrices[1], self.identity, self.step, *adc
             )

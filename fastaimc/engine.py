@@ -18,6 +18,7 @@ from fastaimc.parameters import PulseParameters, StateParameters, StepParameters
 if TYPE_CHECKING:
     Array = np.ndarray
 
+NO_SLOW_NOISE = np.zeros((1, 0, 3))
 NO_PATTERN = np.zeros(5, dtype=np.int64)  # of inputs that are no lines of a Hadamard matrix
 MODULES = {"numba": "fastaimc.kernels", "reference": "fastaimc.reference"}
 INPUT_KINDS = {"uniform": 0, "gaussian": 1, "sign": 2, "hadamard": 3}
@@ -100,6 +101,7 @@ class Engine(Protocol):
         identity: Array,
         fits: Array,
         parameters: StateParameters,
+        slow: Array,
         first: int,
         mean: Array,
         variance: Array,
@@ -117,6 +119,7 @@ class Engine(Protocol):
         identity: Array,
         fits: Array,
         parameters: StateParameters,
+        slow: Array,
         number: int,
         columns: Array,
         full_scale: Array,

@@ -25,6 +25,7 @@ from fastaimc.programming.loop import RECORDED
 Path = str | os.PathLike[str]
 Arrays = dict[str, np.ndarray]
 KIND = "matrix"
+WATCH = ("last_s", "since_s")
 
 
 def save(path: Path, matrix: AnalogMatrix) -> None:
@@ -161,6 +162,9 @@ def core_arrays(core: Core) -> Arrays:
     arrays = {name: getattr(core, name) for name in (*names, "full_scale_us")}
     if core.cell_pulses is not None:
         arrays["cell_pulses"] = core.cell_pulses
+    for name in WATCH:
+        if getattr(core.watch, name) is not None:
+            arrays[f"watch.{name}"] = getattr(core.watch, name)
     return arrays | {f"counters.{name}": core.counters[name] for name in COUNTERS}
 
 
@@ -198,6 +202,9 @@ def core_from(
         raise ValueError("an ADC without a range")
     if "cell_pulses" in arrays:
         core.cell_pulses = need("cell_pulses", (tiles, rows, columns), np.uint16)
+    for name in WATCH:
+        if f"watch.{name}" in arrays:
+            setattr(core.watch, name, need(f"watch.{name}", (tiles,), np.float64))
     core.counters = {name: need(f"counters.{name}", (tiles,), np.float64) for name in COUNTERS}
     return core
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.core import all_devices
+from fastaimc.engine import NO_SLOW_NOISE
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
 
@@ -176,6 +177,7 @@ def exact_conductances(matrix: AnalogMatrix) -> tuple[np.ndarray, np.ndarray]:
         core.identity,
         np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32),
         config.state_parameters(),
+        NO_SLOW_NOISE,
         0,
         mean,
         variance,

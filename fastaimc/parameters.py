@@ -24,6 +24,7 @@ class FitParameters(NamedTuple):
     c1: np.float32
     c2: np.float32
     c3: np.float32
+    of_log: np.float32  # 1: the fit is of the logarithm
 
 
 class PulseParameters(NamedTuple):
@@ -46,7 +47,7 @@ class PulseParameters(NamedTuple):
 class StateParameters(NamedTuple):
     """Drift and read noise of a device in the state x = g / g_scale, beside their three fits.
 
-    The fits (mean and standard deviation of nu, and Q) go as rows of a (3, 9) array, each a
+    The fits (mean and standard deviation of nu, and Q) go as rows of a (3, 10) array, each a
     `FitParameters`: Numba takes no tuple of tuples into a parallel loop.
     """
 

@@ -52,8 +52,10 @@ class Presser:
                 signal.raise_signal(signal.SIGINT)
 
 
-def program(weights: Any = WEIGHTS, method: Any = IP, **rest: Any) -> Any:
-    return fa.program(weights, CONFIG, method, seed=3, threads=1, **rest)
+def program(
+    weights: Any = WEIGHTS, method: Any = IP, config: fa.CoreConfig = CONFIG, **rest: Any
+) -> Any:
+    return fa.program(weights, config, method, seed=3, threads=1, **rest)
 
 
 def interrupted(path: Path, at: int, weights: Any = WEIGHTS, method: Any = IP, **rest: Any) -> None:

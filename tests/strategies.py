@@ -281,7 +281,7 @@ def write_calls(draw: st.DrawFn, size: Size) -> Call:
 
 
 @st.composite
-def fits(draw: st.DrawFn) -> StateFit:
+def fits(draw: st.DrawFn, of_log: bool = False) -> StateFit:
     low = draw(floats(0, 0.05))
     return StateFit(
         split=draw(floats(0.001, 1.1)),
@@ -290,7 +290,19 @@ def fits(draw: st.DrawFn) -> StateFit:
         low=low,
         high=low + draw(floats(0, 0.1)),
         cubic=(draw(floats(0, 0.1)), *(draw(floats(-0.05, 0.05)) for _ in range(3))),
+        of_log=of_log,
     )
+
+
+@st.composite
+def slow_noises(draw: st.DrawFn, tiles: int) -> np.ndarray:
+    """Octaves of every tile, or of all alike; none, some of which nothing is left."""
+    generator = np.random.default_rng(draw(seeds))
+    shape = (draw(st.sampled_from([1, tiles])), draw(st.sampled_from([0, 0, 1, 3])))
+    period = generator.integers(0, 2**32, shape)
+    octave = generator.integers(0, 2**16, shape)
+    std = generator.uniform(0, 1, shape) * (generator.random(shape) < 0.8)
+    return np.stack([period, octave, std], axis=-1).astype(np.float64)
 
 
 @st.composite
@@ -301,7 +313,7 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
     noise = ReadNoise()
     if draw(st.booleans()):
         drift = Drift(mean=draw(fits()), std=draw(fits()), t_ref_s=drift.t_ref_s)
-        noise = ReadNoise(q=draw(fits()))
+        noise = ReadNoise(q=draw(fits(draw(st.booleans()))))
     on = draw(st.sampled_from([(drift, noise), (drift, noise), (None, noise), (drift, None)]))
     first = draw(st.integers(0, shape[1]))
     part = (shape[0], draw(st.integers(0, shape[1] - first)), shape[2])
@@ -314,6 +326,7 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
         "identity": state["identity"],
         "fits": state_fits(*on),
         "parameters": state_parameters(draw(floats(5, 25)), *on),
+        "slow": draw(slow_noises(shape[0])),
         "first": first,
         "mean": np.full(part, np.nan, np.float32),
         "variance": np.full(part, np.nan, np.float32),

@@ -29,6 +29,7 @@ FLOORS = {
     "engine": 4,
     "network": 4,
     "provenance": 5,
+    "noise": 5,
     "core": 6,
     "terminals": 7,
     "programming": 8,

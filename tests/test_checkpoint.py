@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import subprocesses
-from interrupts import GDP, IP, ROUNDS, WEIGHTS, Presser, digest, interrupted, program
+from interrupts import CONFIG, GDP, IP, ROUNDS, WEIGHTS, Presser, digest, interrupted, program
 
 import fastaimc as fa
 from fastaimc import checkpoint, storage
@@ -39,6 +39,17 @@ LAYERS = {
 
 
 # --- bitwise as if nothing had happened -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ip", "gdp"])
+def test_slow_noise_goes_on_as_it_was(name: str, tmp_path: Path) -> None:
+    """What has passed since devices were last seen is drawn as one: that is kept, too."""
+    method, path = METHODS[name], tmp_path / "slow.npz"
+    config = fa.override(CONFIG, {"read_noise.slow": True})
+    whole = digest(program(method=method, config=config))
+    interrupted(path, 5, method=method, config=config)
+    assert digest(fa.resume(path, threads=1)) == whole
+    assert whole != digest(program(method=method))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -81,6 +81,8 @@ TYPES = {
     "drift.mean": "StateFit",
     "drift.std": "StateFit",
     "read_noise.q": "StateFit",
+    "read_noise.slow": "bool",
+    **{f"{fit}.of_log": "bool" for fit in ("drift.mean", "drift.std", "read_noise.q")},
 }
 
 
@@ -238,7 +240,9 @@ def test_parts_are_frozen_slotted_and_keyword_only(part: type) -> None:
 def test_the_presets_say_what_they_are() -> None:
     found = {name: value for name, value in vars(presets).items() if callable(value)}
     made = {
-        name: f for name, f in found.items() if getattr(f, "__module__", "") == presets.__name__
+        name: f
+        for name, f in found.items()
+        if getattr(f, "__module__", "") == presets.__name__ and not name.startswith("_")
     }
     assert set(made) >= {"hermes", "ideal"}
     for preset in made.values():

@@ -20,7 +20,10 @@ SIZES = pytest.mark.parametrize(
     ],
 )
 ADC = ("columns", "full_scale", "half_codes")
-STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "fits", "parameters")
+STATE = (
+    *("conductance", "last_device", "last_s", "clock_s"),
+    *("identity", "fits", "parameters", "slow"),
+)
 
 
 @st.composite

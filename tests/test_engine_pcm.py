@@ -10,7 +10,7 @@ from strategies import NONE, SIZES, TINY, TWINS, Call, Size
 
 from fastaimc.config import Drift, MeltQuench, ReadNoise
 from fastaimc.config.device import state_fits, state_parameters
-from fastaimc.engine import Engine
+from fastaimc.engine import NO_SLOW_NOISE, Engine
 from fastaimc.parameters import F32, FitParameters, PulseParameters
 from fastaimc.reference import pcm as reference
 from fastaimc.reference import philox
@@ -113,6 +113,18 @@ def test_write(size: Size, data: st.DataObject) -> None:
 # --- drift ----------------------------------------------------------------------------------------
 
 
+def slow_error(call: Call) -> np.ndarray:
+    """Error of every device's slow noise, in units of Q: of the normals, and of their sum."""
+    size = np.zeros(call["conductance"].shape)
+    for tile in range(len(size)):
+        one, slow = slice(tile, tile + 1), call["slow"][tile % len(call["slow"])]
+        for period, octave, std in slow:
+            which = (int(period), philox.SLOW_NOISE, int(octave))
+            z = reference.cell_normals(call["identity"][one], size[one].shape, *which)
+            size[one] += std * np.abs(z)
+    return (tolerances.NORMAL_RELATIVE + tolerances.sums(call["slow"].shape[1] + 2)) * size
+
+
 def drift_bounds(call: Call) -> tuple[np.ndarray, np.ndarray]:
     """Errors of the mean and of the variance that `drift` may write."""
     p, g = call["parameters"], call["conductance"].astype(np.float64)
@@ -121,6 +133,8 @@ def drift_bounds(call: Call) -> tuple[np.ndarray, np.ndarray]:
     now = call["clock_s"].astype(np.float32)[:, None, None]
     total, mean, variance = (np.zeros(call["last_s"].shape) for _ in range(3))
     devices = g.shape[1]
+    slow = reference.slow_noise(call["identity"], g.shape, call["slow"])
+    d_slow = slow_error(call)
     for index in range(devices):
         since = np.where(call["last_device"] == index, call["last_s"], F32(0))
         age = np.maximum((now - since).astype(np.float64), float(p.t_on_s))
@@ -128,8 +142,11 @@ def drift_bounds(call: Call) -> tuple[np.ndarray, np.ndarray]:
         log_age = np.log(age * float(p.inverse_t_ref))
         g_now, d_g, noise, d_noise = tolerances.drifted(g[:, index], log_age, z[:, index], x, fits)
         chosen = (call["select"] >> index) & 1
-        mean += chosen * d_g
-        total += chosen * g_now
+        # g + noise·slow, fused, and not below zero
+        fluctuation = noise * np.abs(slow[:, index])
+        mean += chosen * (d_g + d_noise * np.abs(slow[:, index]) + noise * d_slow[:, index])
+        mean += chosen * tolerances.EPS * (g_now + fluctuation)
+        total += chosen * (g_now + fluctuation)
         # squared, times the band, summed: three roundings and those of the sum
         square = noise**2 * tolerances.sums(devices + 3)
         variance += chosen * float(p.noise_band) * ((2 * noise + d_noise) * d_noise + square)
@@ -172,6 +189,7 @@ def test_selection_and_signs(engine: Engine, devices: int) -> None:
             np.zeros((1, 3), np.uint32),
             state_fits(None, None),
             state_parameters(10, None, None),
+            NO_SLOW_NOISE,
             0,
             mean,
             variance,
@@ -199,6 +217,7 @@ def test_only_the_last_device_is_young(engine: Engine) -> None:
             np.zeros((1, 3), np.uint32),
             state_fits(drift, ReadNoise()),
             state_parameters(10.35, drift, ReadNoise()),
+            NO_SLOW_NOISE,
             0,
             mean,
             variance,

@@ -12,7 +12,7 @@ from strategies import NONE, TWINS
 from fastaimc.config import Drift, MeltQuench, ReadNoise
 from fastaimc.config.circuit import half_codes
 from fastaimc.config.device import state_fits, state_parameters
-from fastaimc.engine import INPUT_KINDS, NO_PATTERN, Engine
+from fastaimc.engine import INPUT_KINDS, NO_PATTERN, NO_SLOW_NOISE, Engine
 from fastaimc.parameters import F32, FitParameters, StepParameters
 from fastaimc.reference import pcm, philox
 
@@ -255,6 +255,7 @@ def conduct(
         IDENTITY,
         state_fits(Drift(), ReadNoise()),
         state_parameters(SCALE_US, Drift(), ReadNoise()),
+        NO_SLOW_NOISE,
         0,
         mean,
         variance,

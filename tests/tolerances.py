@@ -155,7 +155,7 @@ def fitted(p: FitParameters, x: np.ndarray) -> np.ndarray:
 
     Logarithmic: log x to LOG_ULP units of at most 2·EPS, and x's own error; two roundings. Cubic:
     six roundings by Horner, and x's two times the degree. Beside the split either one may be
-    taken, and they differ there.
+    taken, and they differ there.  Of a logarithm the exponential is taken.
     """
     log_x = np.log(x)
     terms = np.abs(p.slope * log_x) + np.abs(p.offset)
@@ -165,7 +165,11 @@ def fitted(p: FitParameters, x: np.ndarray) -> np.ndarray:
         pcm.fit(p._replace(split=split), x) for split in map(np.float32, (np.inf, -np.inf))
     )
     beside = np.abs(x - p.split) <= 3 * EPS * p.split
-    return np.maximum(logarithmic, cubic) + np.where(beside, np.abs(below - above), 0)
+    if not p.of_log:
+        return np.maximum(logarithmic, cubic) + np.where(beside, np.abs(below - above), 0)
+    exponent = np.maximum(logarithmic, cubic)
+    own = np.expm1(exponent) + 2 * EPS * EXP_ULP
+    return pcm.fit(p, x) * own + np.where(beside, np.abs(below - above), 0)
 
 
 def drifted(

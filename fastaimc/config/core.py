@@ -101,7 +101,7 @@ class CoreConfig:
         return 2 * self.devices_per_polarity
 
     def state_fits(self) -> np.ndarray:
-        """Return the fits of drift and read noise, (3, 9), float32."""
+        """Return the fits of drift and read noise, (3, 10), float32."""
         return state_fits(self.drift, self.read_noise)
 
     def state_parameters(self) -> StateParameters:

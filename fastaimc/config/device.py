@@ -22,7 +22,8 @@ class StateFit:
     """A fit over the state x in [0.001, 1], in the form used for HERMES (aihwkit).
 
     Below `split` it is ``clip(slope * ln x + offset, low, high)``, from `split` on the cubic
-    ``c0 + c1 x + c2 x² + c3 x³``.
+    ``c0 + c1 x + c2 x² + c3 x³``.  With `of_log` that is the logarithm of the value, which makes a
+    power of x of the first.
     """
 
     split: float = 2.0  # assumption: beyond all x, so the cubic is not used
@@ -31,8 +32,10 @@ class StateFit:
     low: float = 0.0  # assumption: nothing is clipped
     high: float = 1.0  # assumption: nothing is clipped
     cubic: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # assumption: as above
+    of_log: bool = False  # assumption: of the value itself
 
     def __post_init__(self) -> None:
+        check_type("fit.of_log", self.of_log, bool)
         for name in ("split", "slope", "offset", "low", "high"):
             check_number(f"fit.{name}", getattr(self, name))
         if self.low > self.high:
@@ -47,12 +50,13 @@ class StateFit:
         x = np.clip(x, 1e-3, 1.0)
         logarithmic = np.clip(self.slope * np.log(x) + self.offset, self.low, self.high)
         cubic = np.polynomial.polynomial.polyval(x, self.cubic)
-        return np.asarray(np.where(x < self.split, logarithmic, cubic))
+        value = np.where(x < self.split, logarithmic, cubic)
+        return np.asarray(np.exp(value) if self.of_log else value)
 
     def parameters(self) -> FitParameters:
         """Return the fit as the engines take it."""
         head = (self.split, self.slope, self.offset, self.low, self.high)
-        return FitParameters(*(F32(value) for value in head + self.cubic))
+        return FitParameters(*(F32(value) for value in (*head, *self.cubic, self.of_log)))
 
 
 ZERO = StateFit()
@@ -173,6 +177,11 @@ class Drift:
     def __post_init__(self) -> None:
         check_type("drift.mean", self.mean, StateFit)
         check_type("drift.std", self.std, StateFit)
+        for name in ("mean", "std"):
+            if getattr(self, name).of_log:
+                raise ConfigError(
+                    f"drift.{name}.of_log must be False: an exponent is fitted itself"
+                )
         check_number("drift.t_ref_s", self.t_ref_s, above=0)
         check_number("drift.t_on_s", self.t_on_s, above=0)
 
@@ -181,7 +190,9 @@ class Drift:
 class ReadNoise:
     """1/f read noise, ``std = g * Q(x) * sqrt(ln((window + t_read) / (2 t_read)))``.
 
-    The band that changes from one MVM to the next; Q of HERMES, one device (aihwkit).
+    The band that changes from one MVM to the next; Q of HERMES, one device (aihwkit).  With `slow`
+    devices also fluctuate from batch to batch, by what the published formula, with the time since
+    programming for the window, has beyond that: see `fastaimc.noise`.
     """
 
     q: StateFit = StateFit(  # HERMES, one device (aihwkit)
@@ -194,11 +205,13 @@ class ReadNoise:
     )
     t_read_s: float = 512e-9  # HERMES (aihwkit)
     window_s: float = 34e-6  # assumption: a batch of 256 MVMs of 133 ns; slower noise is not fast
+    slow: bool = False  # assumption: off, as in the published figures of the fast noise
 
     def __post_init__(self) -> None:
         check_type("read_noise.q", self.q, StateFit)
         check_number("read_noise.t_read_s", self.t_read_s, above=0)
         check_number("read_noise.window_s", self.window_s, least=self.t_read_s)
+        check_type("read_noise.slow", self.slow, bool)
 
     @property
     def band(self) -> float:
@@ -207,7 +220,7 @@ class ReadNoise:
 
 
 def state_fits(drift: Drift | None, read_noise: ReadNoise | None) -> np.ndarray:
-    """Return the fits of nu's mean and spread and of Q, (3, 9), float32; zero for what is off."""
+    """Return the fits of nu's mean and spread and of Q, (3, 10), float32; zero for what is off."""
     fits = (
         drift.mean if drift else ZERO,
         drift.std if drift else ZERO,

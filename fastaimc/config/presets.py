@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fastaimc.config.circuit import ADC, DAC
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, ProgrammedState, ReadNoise, StateFit
@@ -49,6 +51,7 @@ def hermes_statistics() -> CoreConfig:
             t_ref_s=300.0,
         ),
         read_noise=ReadNoise(
+            slow=True,
             q=StateFit(
                 split=0.16,
                 slope=-0.0117,
@@ -56,9 +59,107 @@ def hermes_statistics() -> CoreConfig:
                 low=0.015,
                 high=0.04,
                 cubic=(0.0123, 0.0211, -0.0280, 0.0069),
-            )
+            ),
         ),
         t_eval_s=300.0,
+    )
+
+
+def hermes_one_device() -> CoreConfig:
+    """Return HERMES by the published statistics of programmed cells of one device.
+
+    Programming spread, drift and read noise of the one-device fits (aihwkit's HermesNoiseModel) on
+    a scale of 10.35 µS, at their first read after 200 s; converters as in `hermes`.
+
+    Examples
+    --------
+    >>> hermes_one_device().g_max_us
+    10.35
+    """
+    return CoreConfig(
+        devices_per_polarity=1,
+        g_max_us=10.35,
+        device=ProgrammedState(
+            g_scale_us=10.35, std_us=(0.15781817, 2.32443916, -2.16310839, 0.68841818)
+        ),
+        drift=Drift(t_ref_s=200.0),
+        read_noise=ReadNoise(slow=True),
+        t_eval_s=200.0,
+    )
+
+
+def pcm_joshi() -> CoreConfig:
+    """Return cells of 90 nm PCM by the statistics of a million devices, in HERMES' converters.
+
+    Joshi et al., Nat. Commun. 11, 2473 (2020), as in aihwkit's PCMLikeNoiseModel: programming
+    spread, drift from 20 s on, and read noise accumulated since programming, of one device per
+    polarity on a scale of 25 µS.
+
+    Examples
+    --------
+    >>> pcm_joshi().g_max_us, pcm_joshi().t_eval_s
+    (25.0, 20.0)
+    """
+    return CoreConfig(
+        devices_per_polarity=1,
+        g_max_us=25.0,
+        device=ProgrammedState(g_scale_us=25.0, std_us=(0.26348, 1.9650, -1.1731)),
+        state_scale_us=25.0,
+        drift=Drift(
+            mean=StateFit(slope=-0.0155, offset=0.0244, low=0.049, high=0.1),
+            std=StateFit(slope=-0.0125, offset=-0.0059, low=0.008, high=0.045),
+            t_ref_s=20.0,
+        ),
+        read_noise=ReadNoise(
+            q=StateFit(  # min(0.0088 / x^0.65, 0.2)
+                slope=-0.65,
+                offset=math.log(0.0088),
+                low=math.log(0.0088),
+                high=math.log(0.2),
+                of_log=True,
+            ),
+            t_read_s=250e-9,
+            slow=True,
+        ),
+        t_eval_s=20.0,
+    )
+
+
+def reram_wan() -> CoreConfig:
+    """Return ReRAM cells by their statistics one second after programming, without drift.
+
+    Wan et al., Nature 608, 504 (2022), as in aihwkit's ReRamWan2022NoiseModel: one device per
+    polarity on a scale of 40 µS; relaxation is part of the spread.  Converters as in `hermes`.
+
+    Examples
+    --------
+    >>> reram_wan().g_max_us
+    40.0
+    """
+    return _reram((0.348, 16.030, -43.853, 45.393, -16.815), 1.0)
+
+
+def reram_wan_day() -> CoreConfig:
+    """Return `reram_wan` one day after programming.
+
+    Examples
+    --------
+    >>> reram_wan_day().t_eval_s
+    86400.0
+    """
+    return _reram((0.701, 22.086, -50.773, 47.095, -16.458), 86400.0)
+
+
+def _reram(std_us: tuple[float, ...], t_eval_s: float) -> CoreConfig:
+    return CoreConfig(
+        devices_per_polarity=1,
+        g_max_us=40.0,
+        device=ProgrammedState(g_scale_us=40.0, std_us=std_us),
+        state_scale_us=40.0,
+        drift=None,
+        read_noise=None,
+        compensation="none",
+        t_eval_s=t_eval_s,
     )
 
 

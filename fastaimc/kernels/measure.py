@@ -68,6 +68,7 @@ def _conduct_panel(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    slow: np.ndarray,
     pattern: np.ndarray,
     factor: np.ndarray,
     mean: np.ndarray,
@@ -85,6 +86,7 @@ def _conduct_panel(
     words = np.empty((4, BLOCK), np.uint32)
     held = np.empty((7, BLOCK), np.float32)
     marks = np.empty((2, BLOCK), np.uint8)
+    slow_sum = np.zeros((4, BLOCK), np.float32)
     if fast:
         variance[0] = _ZERO
     for row in range(0, rows, ROWS):
@@ -103,9 +105,11 @@ def _conduct_panel(
             identity,
             fits,
             p,
+            slow,
             words,
             held,
             marks,
+            slow_sum,
             m,
             v,
         )
@@ -131,6 +135,7 @@ def _measure_share(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    slow: np.ndarray,
     number: np.uint64,
     columns: np.ndarray,
     full_scale: np.ndarray,
@@ -156,7 +161,8 @@ def _measure_share(
         if fast and rows < pattern[0]:
             mean[:] = _ZERO
         state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]), low)
-        _conduct_panel(*state, identity[t], fits, p, pattern, factor, mean, variance)
+        slow_of = slow[t % slow.shape[0]]
+        _conduct_panel(*state, identity[t], fits, p, slow_of, pattern, factor, mean, variance)
         if fast:
             transform(mean)
             pick_lines(pattern, mean, y)
@@ -183,6 +189,7 @@ def measure(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    slow: np.ndarray,
     number: int,
     columns: np.ndarray,
     full_scale: np.ndarray,
@@ -192,7 +199,7 @@ def measure(
     tiles, _, rows, width = conductance.shape
     out = np.empty((tiles, len(x), width), np.float32)
     squares = x * x
-    state = (conductance, last_device, last_s, clock_s, identity, fits, parameters)
+    state = (conductance, last_device, last_s, clock_s, identity, fits, parameters, slow)
     adc = (columns, full_scale, half_codes)
     batch = (x, squares, pattern)
     panels = (width + PANEL - 1) // PANEL

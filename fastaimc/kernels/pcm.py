@@ -13,7 +13,7 @@ import numpy as np
 from fastaimc.kernels import elementary
 from fastaimc.kernels.jit import helper, inlined, kernel, run
 from fastaimc.kernels.launch import launch
-from fastaimc.kernels.philox import DRIFT, cell, counter3, normal, philox
+from fastaimc.kernels.philox import DRIFT, SLOW_NOISE, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
 from fastaimc.parameters import FitParameters, StateParameters
 
@@ -27,10 +27,16 @@ _NO_STEP = np.uint32(0)  # drift belongs to a device for life
 
 @helper
 def _block_words(
-    identity: np.ndarray, row: int, low: int, width: int, cells: int, block: int, out: np.ndarray
+    identity: np.ndarray,
+    row: int,
+    low: int,
+    width: int,
+    cells: int,
+    step: np.uint32,
+    c3: np.uint32,
+    out: np.ndarray,
 ) -> None:
     """Fill (4, cell) with the random words of some rows' cells and a block of four devices."""
-    c3 = counter3(DRIFT, block, 0)
     for first in range(0, cells, width):
         o0, o1 = out[0, first : first + width], out[1, first : first + width]
         o2, o3 = out[2, first : first + width], out[3, first : first + width]
@@ -38,7 +44,7 @@ def _block_words(
         for column in range(width):
             w0, w1, w2, w3 = philox(
                 np.uint32(at + np.uint32(column)),
-                _NO_STEP,
+                step,
                 identity[2],
                 c3,
                 identity[0],
@@ -52,7 +58,7 @@ def _block_words(
 
 @inlined
 def _unpack(f: np.ndarray) -> FitParameters:
-    return FitParameters(f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8])
+    return FitParameters(f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9])
 
 
 @inlined
@@ -127,6 +133,62 @@ def _add_device(
 
 
 @helper
+def _noise_level(x: np.ndarray, log_x: np.ndarray, fits: np.ndarray) -> None:
+    """Turn states into Q."""
+    q = _unpack(fits[2])
+    for i in range(x.shape[0]):
+        x[i] = _fit(q, x[i], log_x[i])
+    if q.of_log > _ZERO:
+        for i in range(x.shape[0]):
+            x[i] = elementary.exp_normal_range(x[i])
+
+
+@helper
+def _add_noisy_device(
+    g: np.ndarray,
+    level: np.ndarray,
+    exponent: np.ndarray,
+    fluctuation: np.ndarray,
+    sign: np.float32,
+    noise_band: np.float32,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> None:
+    """What `_add_device` does, with slow noise and a Q that has been worked out."""
+    for i in range(g.shape[0]):
+        now = g[i] * elementary.exp_normal_range(exponent[i])
+        noise = now * level[i]
+        slow = fma(noise, fluctuation[i], now)
+        mean[i] = fma(sign, slow if slow > _ZERO else _ZERO, mean[i])
+        variance[i] = fma(noise, noise * noise_band, variance[i])
+
+
+@helper
+def _fluctuate(
+    identity: np.ndarray,
+    row: int,
+    low: int,
+    width: int,
+    cells: int,
+    block: int,
+    slow: np.ndarray,
+    words: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write the slow noise of a block of four devices in units of Q, (4, cell)."""
+    out[:] = _ZERO
+    for octave in range(slow.shape[0]):
+        std = np.float32(slow[octave, 2])
+        if std > _ZERO:
+            period = np.uint32(np.uint64(slow[octave, 0]))
+            c3 = counter3(SLOW_NOISE, block, np.uint64(slow[octave, 1]))
+            _block_words(identity, row, low, width, cells, period, c3, words)
+            for device in range(4):
+                for i in range(cells):
+                    out[device, i] = fma(std, normal(words[device, i]), out[device, i])
+
+
+@helper
 def _normals(words: np.ndarray, z: np.ndarray) -> None:
     for i in range(z.shape[0]):
         z[i] = normal(words[i])
@@ -145,9 +207,11 @@ def conduct_block(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    slow: np.ndarray,
     words: np.ndarray,
     held: np.ndarray,
     marks: np.ndarray,
+    slow_sum: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
@@ -155,7 +219,8 @@ def conduct_block(
 
     `width` columns of each row, as many cells as `mean` has, at most BLOCK: all that is between
     stays in the fastest cache.  In steps, each with no more constants than there are registers.
-    `words` (4, BLOCK), `held` (5, BLOCK) and `marks` (2, BLOCK) are scratch.
+    `words` (4, BLOCK), `held` (5, BLOCK), `marks` (2, BLOCK) and `slow_sum` (4, BLOCK) are scratch;
+    the last has to be zero if `slow` has no octaves.
     """
     cells = mean.shape[0]
     devices = conductance.shape[0]
@@ -163,6 +228,7 @@ def conduct_block(
     log_age, last, chosen = held[4, :cells], marks[0, :cells], marks[1, :cells]
     log_elapsed = _log_age(now, p)
     step = 1 if select.shape[1] > 1 else 0
+    varies = slow.shape[0] > 0
     every = (select.size == 1) & (select[0, 0] == np.uint8((1 << devices) - 1))
     for first in range(0, cells, width):
         r = row + first // width
@@ -185,13 +251,22 @@ def conduct_block(
         if not every:
             _leave_out(chosen, np.uint8(device), g)
         if device % 4 == 0:
-            _block_words(identity, row, low, width, cells, device // 4, words)
+            block = device // 4
+            if varies:
+                _fluctuate(identity, row, low, width, cells, block, slow, words, slow_sum)
+            c3 = counter3(DRIFT, block, 0)
+            _block_words(identity, row, low, width, cells, _NO_STEP, c3, words)
         number = np.uint8(device)
         sign = _ONE if device < devices // 2 else -_ONE
         _state(g, p.inverse_scale, x, log_x)
         _normals(words[device % 4, :cells], z)
         _exponent(x, log_x, log_age, log_elapsed, last, number, fits, z)
-        _add_device(g, x, log_x, z, sign, fits, p.noise_band, mean, variance)
+        if varies or fits[2, 9] > _ZERO:
+            _noise_level(x, log_x, fits)
+            fluctuation = slow_sum[device % 4, :cells]
+            _add_noisy_device(g, x, z, fluctuation, sign, p.noise_band, mean, variance)
+        else:
+            _add_device(g, x, log_x, z, sign, fits, p.noise_band, mean, variance)
 
 
 @helper
@@ -206,6 +281,7 @@ def _drift_share(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    slow: np.ndarray,
     first: int,
     mean: np.ndarray,
     variance: np.ndarray,
@@ -215,6 +291,7 @@ def _drift_share(
     words = np.empty((4, BLOCK), np.uint32)
     held = np.empty((5, BLOCK), np.float32)
     marks = np.empty((2, BLOCK), np.uint8)
+    slow_sum = np.zeros((4, BLOCK), np.float32)
     for index in range(begin, end):
         t = index // rows
         r = index % rows
@@ -232,9 +309,11 @@ def _drift_share(
                 identity[t],
                 fits,
                 p,
+                slow[t % slow.shape[0]],
                 words,
                 held,
                 marks,
+                slow_sum,
                 mean[t, r, low:high],
                 variance[t, r, low:high],
             )
@@ -254,11 +333,12 @@ def drift(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    slow: np.ndarray,
     first: int,
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
     """Write what the selected devices conduct now; see `fastaimc.reference.pcm.drift`."""
     tiles, rows, columns = mean.shape
-    state = (conductance, last_device, last_s, clock_s, select, identity, fits, parameters, first)
-    run(_drift, tiles * rows, columns, *state, mean, variance)
+    state = (conductance, last_device, last_s, clock_s, select, identity, fits, parameters, slow)
+    run(_drift, tiles * rows, columns, *state, first, mean, variance)

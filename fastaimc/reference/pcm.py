@@ -16,7 +16,7 @@ SMALLEST_STATE = 1e-3  # the published fits are clamped to [0.001, 1]
 
 
 def cell_normals(
-    identity: np.ndarray, shape: tuple[int, ...], step: int, purpose: int
+    identity: np.ndarray, shape: tuple[int, ...], step: int, purpose: int, number_high: int = 0
 ) -> np.ndarray:
     """Return one standard normal per device, (tile, device, row, column), float64."""
     tiles, devices, rows, columns = shape
@@ -31,7 +31,7 @@ def cell_normals(
                 philox.cell(row, column),
                 np.uint32(step),
                 number,
-                philox.counter3(purpose, device // 4, 0),
+                philox.counter3(purpose, device // 4, number_high),
                 k0,
                 k1,
             )
@@ -44,13 +44,34 @@ def fit(parameters: FitParameters, x: np.ndarray) -> np.ndarray:
     p = parameters
     logarithmic = np.clip(float(p.slope) * np.log(x) + float(p.offset), p.low, p.high)
     cubic = float(p.c0) + float(p.c1) * x + float(p.c2) * x**2 + float(p.c3) * x**3
-    return np.where(x < p.split, logarithmic, cubic)
+    value = np.where(x < p.split, logarithmic, cubic)
+    return np.exp(value) if p.of_log else value
 
 
 def state(conductance: np.ndarray, parameters: StateParameters) -> np.ndarray:
     """Return the state x of devices, clamped to the range of the fits."""
     x = conductance.astype(np.float64) * float(parameters.inverse_scale)
     return np.clip(x, SMALLEST_STATE, 1.0)
+
+
+def slow_noise(identity: np.ndarray, shape: tuple[int, ...], slow: np.ndarray) -> np.ndarray:
+    """Return every device's slow fluctuation in units of Q, (tile, device, row, column), float64.
+
+    A sum over octaves of time of normals that are new in every period of their octave.
+
+    Parameters
+    ----------
+    slow : ndarray
+        Of every tile, or of all alike, and octave: number of the present period, number of the
+        octave, standard deviation; (tile, octave, 3) or (1, octave, 3), float64.
+    """
+    out = np.zeros(shape)
+    for tile in range(shape[0]):
+        one = slice(tile, tile + 1)
+        for period, octave, std in slow[tile % len(slow)]:
+            which = (int(period), philox.SLOW_NOISE, int(octave))
+            out[one] += std * cell_normals(identity[one], (1, *shape[1:]), *which)
+    return out
 
 
 def drift(
@@ -62,6 +83,7 @@ def drift(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    slow: np.ndarray,
     first: int,
     mean: np.ndarray,
     variance: np.ndarray,
@@ -70,14 +92,17 @@ def drift(
 
     ``g(t) = g_ref (max(t, t_on) / t_ref) ** -nu`` with nu = |N(mean(x), std(x))| of each device
     and t since its pulse; the age of a cell's other devices counts from the start of the clock.
-    The variance of a read is the sum of ``(g(t) Q(x))² ln(...)``.
+    The variance of a read is the sum of ``(g(t) Q(x))² ln(...)``.  Slow noise makes g(t) larger by
+    Q(x) times `slow_noise`, but never negative.
 
     Parameters
     ----------
     select : ndarray
         Bit d chooses device d, uint8, (tile, row, column) or (1, 1, 1) for all cells alike.
     fits : ndarray
-        Of nu's mean, nu's standard deviation and Q, (3, 9), float32.
+        Of nu's mean, nu's standard deviation and Q, (3, 10), float32.
+    slow : ndarray
+        See `slow_noise`; of no octaves without slow noise.
     first : int
         Row of the first output.
     mean, variance : ndarray
@@ -89,6 +114,7 @@ def drift(
     devices = conductance.shape[1]
     z = cell_normals(identity, conductance.shape, 0, philox.DRIFT)[:, :, rows]
     select = select[:, rows] if select.shape[1] > 1 else select
+    fluctuation = slow_noise(identity, conductance.shape, slow)[:, :, rows]
     now = clock_s.astype(np.float32)[:, None, None]
     total = np.zeros(mean.shape)
     square = np.zeros(mean.shape)
@@ -101,7 +127,8 @@ def drift(
         g = held * (age * float(p.inverse_t_ref)) ** -nu
         chosen = (select >> np.uint8(index)) & 1
         sign = 1.0 if index < devices // 2 else -1.0
-        total += chosen * sign * g
-        square += chosen * (g * fit(q, x)) ** 2 * float(p.noise_band)
+        level = fit(q, x)
+        total += chosen * sign * g * np.maximum(1 + level * fluctuation[:, index], 0)
+        square += chosen * (g * level) ** 2 * float(p.noise_band)
     mean[...] = total
     variance[...] = square
