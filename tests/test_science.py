@@ -246,20 +246,14 @@ def conduct(
     shape = (1, cells, 200)
     conductance = np.full((1, 2, cells, 200), g_us, np.float32)
     before, (mean, variance) = conductance.copy(), np.empty((2, *shape), np.float32)
-    engine.drift(
-        conductance,
-        np.zeros(shape, np.uint8),
-        np.zeros(shape, np.float32),
-        np.array([seconds]),
-        np.full((1, 1, 1), 1, np.uint8),
-        IDENTITY,
+    state = (conductance, np.zeros(shape, np.uint8), np.zeros(shape, np.float32))
+    fits, parameters = (
         state_fits(Drift(), ReadNoise()),
         state_parameters(SCALE_US, Drift(), ReadNoise()),
-        NO_SLOW_NOISE,
-        0,
-        mean,
-        variance,
     )
+    clock, select = np.array([seconds]), np.full((1, 1, 1), 1, np.uint8)
+    at = (clock, select, IDENTITY, fits, parameters, NO_SLOW_NOISE)
+    engine.drift(*state, *at, 0, mean, variance)
     np.testing.assert_array_equal(conductance, before)  # drift is evaluated, never written
     return mean.ravel().astype(np.float64), variance.ravel().astype(np.float64)
 

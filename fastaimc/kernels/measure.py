@@ -93,26 +93,10 @@ def _conduct_panel(
         count = min(ROWS, rows - row)
         _look_ahead(conductance, last_device, last_s, row + ROWS, low)
         m, v = held[5, : count * width], held[6, : count * width]
-        conduct_block(
-            conductance,
-            last_device,
-            last_s,
-            now,
-            everything,
-            row,
-            low,
-            width,
-            identity,
-            fits,
-            p,
-            slow,
-            words,
-            held,
-            marks,
-            slow_sum,
-            m,
-            v,
-        )
+        place = (row, low, width, identity)
+        scratch = (words, held, marks, slow_sum)
+        head = (conductance, last_device, last_s, now, everything)
+        conduct_block(*head, *place, fits, p, slow, *scratch, m, v)
         for i in range(count):
             r = row + i
             to = place_of(pattern, r) if fast else r

@@ -195,6 +195,46 @@ def _normals(words: np.ndarray, z: np.ndarray) -> None:
 
 
 @helper
+def _gather_cells(
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    now: np.float32,
+    select: np.ndarray,
+    row: int,
+    low: int,
+    width: int,
+    p: StateParameters,
+    log_age: np.ndarray,
+    last: np.ndarray,
+    chosen: np.ndarray,
+) -> None:
+    """Write log ages, last devices and selections of a block's cells, one after another."""
+    step = 1 if select.shape[1] > 1 else 0
+    for first in range(0, log_age.shape[0], width):
+        r = row + first // width
+        ages, lasts, choices = log_age[first:], last[first:], chosen[first:]
+        since, device_of = last_s[r, low : low + width], last_device[r, low : low + width]
+        allowed = select[r % select.shape[0], low * step :]
+        for column in range(width):
+            ages[column] = _log_age(now - since[column], p)
+        for column in range(width):
+            lasts[column] = device_of[column]
+            choices[column] = allowed[step * column]
+
+
+@helper
+def _gather_device(
+    conductance: np.ndarray, row: int, low: int, width: int, out: np.ndarray
+) -> None:
+    """Write what one device of a block's cells holds."""
+    for first in range(0, out.shape[0], width):
+        source = conductance[row + first // width, low : low + width]
+        target = out[first : first + width]
+        for column in range(width):
+            target[column] = source[column]
+
+
+@helper
 def conduct_block(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -227,27 +267,13 @@ def conduct_block(
     g, x, log_x, z = held[0, :cells], held[1, :cells], held[2, :cells], held[3, :cells]
     log_age, last, chosen = held[4, :cells], marks[0, :cells], marks[1, :cells]
     log_elapsed = _log_age(now, p)
-    step = 1 if select.shape[1] > 1 else 0
-    varies = slow.shape[0] > 0
     every = (select.size == 1) & (select[0, 0] == np.uint8((1 << devices) - 1))
-    for first in range(0, cells, width):
-        r = row + first // width
-        ages, lasts, choices = log_age[first:], last[first:], chosen[first:]
-        since, device_of = last_s[r, low : low + width], last_device[r, low : low + width]
-        allowed = select[r % select.shape[0], low * step :]
-        for column in range(width):
-            ages[column] = _log_age(now - since[column], p)
-        for column in range(width):
-            lasts[column] = device_of[column]
-            choices[column] = allowed[step * column]
+    varies = slow.shape[0] > 0
+    _gather_cells(last_device, last_s, now, select, row, low, width, p, log_age, last, chosen)
     mean[:] = _ZERO
     variance[:] = _ZERO
     for device in range(devices):
-        for first in range(0, cells, width):
-            source = conductance[device, row + first // width, low : low + width]
-            target = g[first : first + width]
-            for column in range(width):
-                target[column] = source[column]
+        _gather_device(conductance[device], row, low, width, g)
         if not every:
             _leave_out(chosen, np.uint8(device), g)
         if device % 4 == 0:

@@ -43,20 +43,8 @@ def measure(
     mean = np.empty((tiles, rows, width), dtype=np.float32)
     variance = np.empty_like(mean)
     every = np.full((1, 1, 1), 2**devices - 1, dtype=np.uint8)
-    drift(
-        conductance,
-        last_device,
-        last_s,
-        clock_s,
-        every,
-        identity,
-        fits,
-        parameters,
-        slow,
-        0,
-        mean,
-        variance,
-    )
+    state = (conductance, last_device, last_s, clock_s, every, identity)
+    drift(*state, fits, parameters, slow, 0, mean, variance)
     group = np.zeros(tiles, dtype=np.int32)
     return mvm(
         x[None],
