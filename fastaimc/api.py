@@ -15,12 +15,14 @@ from fastaimc.cost import cost_of
 from fastaimc.errors import ConfigError, InputError, check_integer, check_number
 from fastaimc.job import Job, Layer, method_key, observer, stack_layers
 from fastaimc.mapping import check_weights, to_tiles
-from fastaimc.matrix import AnalogMatrix, Programmed
+from fastaimc.matrix import AnalogMatrix
 from fastaimc.memory import check_fits
+from fastaimc.programmed import Programmed
 from fastaimc.programming import Method, check_method, to_dict
 from fastaimc.programming.loop import RECORDED, Hooks, Run, run
 from fastaimc.progress import Progress, reporter
 from fastaimc.provenance import provenance
+from fastaimc.stuck import of_layer
 
 STATE_BYTES = 23  # of a cell beside conductances and target, at most, while it is programmed
 OBSERVED_BYTES = 10  # more, where errors and pulses are recorded
@@ -41,6 +43,7 @@ def program(
     progress: Progress = None,
     checkpoint: Path | None = None,
     record_every: int = 0,
+    faults: object = None,
 ) -> Any:
     """Program weights onto AIMC cores and return them as a matrix that can be multiplied by.
 
@@ -48,18 +51,18 @@ def program(
     ----------
     weights : array_like or mapping of str to array_like
         (out, in), real and finite; a mapping's matrices are programmed as one parallel stack.
-    config : CoreConfig, optional
-        What the cores are made of; None: `presets.hermes()`.
-    method : Method, optional
-        None: `DirectWrite` for a device given by its statistics, else GDP.
-    seed, input_range, engine
+    config, method : optional
+        None: `presets.hermes()`; `DirectWrite` for a device given by its statistics, else GDP.
+    seed, input_range, engine, threads
         Of devices, noise and method; the |x| at the DAC's full scale (by name for a mapping);
-        "numba", or "reference" for the specification in NumPy.
-    threads, progress, checkpoint
-        Threads of the kernels (no result depends on it); True for a bar, or ``f(done, total,
-        text)``; a file for the state, saved on Ctrl-C and every minute, for `resume`.
+        "numba", or "reference" in NumPy; of the kernels.
+    progress, checkpoint
+        True for a bar, or ``f(done, total, text)``; a file for the state, saved
+        on Ctrl-C and every minute, for `resume`.
     record_every : int
         Iterations between observations of the errors in `history`; 0: none, and no `cell_pulses`.
+    faults : array_like or mapping of str to array_like, optional
+        Stuck devices, (device, out, in): 0 none, 1 at SET, 2 at RESET, 3 anywhere.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def program(
     Raises
     ------
     InputError, ConfigError
-        For an argument that cannot be programmed, or not in the memory that there is.
+        For what cannot be programmed, or not in the memory that there is.
 
     Examples
     --------
@@ -82,11 +85,11 @@ def program(
     backend = engines.load(engine)
     layers, blocks = _layers(weights, config, input_range)
     _check_memory(blocks, config, record_every)
-    core, targets = stack_layers(layers, blocks, config, backend, seed)
+    maps = [of_layer(faults, layer.name, config, layer.mapping) for layer in layers]
+    core, targets = stack_layers(layers, blocks, config, backend, seed, maps)
     core.cell_pulses = np.zeros(core.shape, dtype=np.uint16) if record_every else None
     job = Job(layers, Run(core, targets, method, method_key(seed)), seed, engine)
-    if checkpoint is not None:
-        _check_path(checkpoint, method)
+    _check_path(checkpoint, method)
     return _finish(job, backend, threads, progress, checkpoint, record_every)
 
 
@@ -121,8 +124,7 @@ def resume(
     if threads is not None:
         check_integer("threads", threads, 1, 65536)
     job, backend, record_every = checkpoints.load(path)
-    if checkpoint is not None:
-        _check_path(checkpoint, job.run.method)
+    _check_path(checkpoint, job.run.method)
     return _finish(job, backend, threads, progress, checkpoint or path, record_every)
 
 
@@ -141,6 +143,8 @@ def _check(
 
 def _check_path(path: object, method: Method) -> None:
     """Raise now for a checkpoint that could not be written, or not be resumed, later."""
+    if path is None:
+        return
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"checkpoint must be a str or a path, got {path!r}")
     checkpoints.check_target(path, method)

@@ -12,6 +12,7 @@ from fastaimc.config.circuit import half_codes
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.noise import Watch, octaves
 from fastaimc.parameters import F32
+from fastaimc.stuck import ANYWHERE, AT_RESET, AT_SET, bits
 
 NONE = 255  # no device
 PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 on belong to users
@@ -70,6 +71,8 @@ class Core:
         Counters of the noise of pulses and row reads, and of MVMs.
     cell_pulses : ndarray, optional
         Pulses that every cell got, up to 65535, (tile, row, column), uint16; None: not counted.
+    stuck : ndarray, optional
+        A bit for each device of a cell that no pulse moves, (tile, row, column), uint8.
     """
 
     config: CoreConfig
@@ -85,6 +88,7 @@ class Core:
     number: int = PROGRAMMING
     counters: dict[str, np.ndarray] = field(default_factory=dict)
     cell_pulses: np.ndarray | None = None
+    stuck: np.ndarray | None = None
     _mean: np.ndarray | None = None
     _variance: np.ndarray | None = None
     _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
@@ -136,6 +140,7 @@ class Core:
             number=self.number,
             counters={name: value[tiles].copy() for name, value in self.counters.items()},
             cell_pulses=None if pulses is None else pulses[cut].copy(),
+            stuck=None if self.stuck is None else self.stuck[cut].copy(),
         )
 
     @property
@@ -170,17 +175,58 @@ class Core:
 
     # -- what changes the devices ------------------------------------------------------------
 
+    def stick(self, kind: np.ndarray | None) -> None:
+        """Let devices of a blank core be stuck: by a map (tile, device, row, column), and by rate.
+
+        Those at SET or RESET are as a pulse leaves them; see `Engine.faults`.
+        """
+        faults = self.config.faults
+        if faults is None and kind is None:
+            return
+        kind = np.zeros(self.conductance.shape, dtype=np.uint8) if kind is None else kind
+        rates = faults.rates() if faults else np.zeros(3, dtype=np.float32)
+        place = self.engine.faults(self.identity, rates, kind)
+        part = self.config.device
+        melts = isinstance(part, MeltQuench)
+        most = part.g_set_us if isinstance(part, MeltQuench) else part.g_scale_us
+        for index in range(self.config.devices):
+            for which, code, value in ((AT_SET, 0, most), (AT_RESET, 255, 0.0)):
+                device = np.where(kind[:, index] == which, np.uint8(index), np.uint8(NONE))
+                amplitude = np.uint8(code) if melts else F32(value)
+                self._send(device, np.full(self.shape, amplitude), step=0)
+        np.copyto(self.conductance, place * F32(most), where=kind == ANYWHERE)
+        self.last_device[...] = NONE
+        self.last_s[...] = 0
+        self.stuck = bits(kind)
+
+    def _send(self, device: np.ndarray, code: np.ndarray, step: int) -> np.ndarray:
+        """Let the devices answer; return pulses that SET and that RESET, (tile, 2)."""
+        head = (self.conductance, self.last_device, self.last_s, device)
+        tail = (self.clock_s, step, self.identity)
+        part = self.config.device
+        if isinstance(part, MeltQuench):
+            return self.engine.pulse(*head, code, *tail, part.parameters())
+        inverse = F32(1.0 / part.g_scale_us)
+        return self.engine.write(*head, code, *tail, inverse, part.coefficients())
+
+    def _in_vain(self, device: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what moves a device, and how many pulses meet stuck ones, as `_send` counts."""
+        if self.stuck is None:
+            return device, np.zeros((self.shape[0], 2), dtype=np.int64)
+        lost = (device != NONE) & ((self.stuck >> (device & 7)) & 1 == 1)
+        part = self.config.device
+        sets = np.zeros_like(lost)
+        if isinstance(part, MeltQuench):
+            p = part.parameters()
+            sets = lost & (p.current_min_ua + code * p.current_step_ua < p.knee_ua)
+        counts = np.stack([sets.sum(axis=(1, 2)), (lost & ~sets).sum(axis=(1, 2))], axis=1)
+        return np.where(lost, np.uint8(NONE), device), counts
+
     def pulse(self, device: np.ndarray, code: np.ndarray) -> None:
         """Pulse one device of each cell (255: none); the clock moves."""
         device = self._in_use(device)
-        head = (self.conductance, self.last_device, self.last_s, device)
-        tail = (self.clock_s, self.step, self.identity)
-        part = self.config.device
-        if isinstance(part, MeltQuench):
-            counts = self.engine.pulse(*head, code, *tail, part.parameters())
-        else:
-            inverse = F32(1.0 / part.g_scale_us)
-            counts = self.engine.write(*head, code, *tail, inverse, part.coefficients())
+        moved, counts = self._in_vain(device, code)
+        counts = counts + self._send(moved, code, self.step)
         self.step += 1
         self.counters["pulses_set"] += counts[:, 0]
         self.counters["pulses_reset"] += counts[:, 1]

@@ -30,6 +30,9 @@ class Engine(Protocol):
     def columns(self, identity: Array, count: int, cell_range: int, stds: Array) -> Array:
         """Gain, offset and non-linearity of every column's ADC, (tile, 4, column)."""
 
+    def faults(self, identity: Array, rates: Array, kind: Array) -> Array:
+        """Stuck devices into `kind`, and where those stuck anywhere are, (tile, device, ...)."""
+
     def quantise(self, x: Array, half_codes: np.float32) -> Array:
         """Inputs as the DAC drives them, (group, batch, row)."""
 

@@ -19,7 +19,8 @@ from fastaimc.cost import Cost
 from fastaimc.engine import Engine
 from fastaimc.errors import FastAIMCError, StorageError, check_integer, check_number, check_type
 from fastaimc.mapping import Mapping
-from fastaimc.matrix import CALIBRATION, AnalogMatrix, Programmed, check_matrix
+from fastaimc.matrix import CALIBRATION, AnalogMatrix, check_matrix
+from fastaimc.programmed import Programmed
 from fastaimc.programming.loop import RECORDED
 
 Path = str | os.PathLike[str]
@@ -162,6 +163,8 @@ def core_arrays(core: Core) -> Arrays:
     arrays = {name: getattr(core, name) for name in (*names, "full_scale_us")}
     if core.cell_pulses is not None:
         arrays["cell_pulses"] = core.cell_pulses
+    if core.stuck is not None:
+        arrays["stuck"] = core.stuck
     for name in WATCH:
         if getattr(core.watch, name) is not None:
             arrays[f"watch.{name}"] = getattr(core.watch, name)
@@ -202,6 +205,8 @@ def core_from(
         raise ValueError("an ADC without a range")
     if "cell_pulses" in arrays:
         core.cell_pulses = need("cell_pulses", (tiles, rows, columns), np.uint16)
+    if "stuck" in arrays:
+        core.stuck = need("stuck", (tiles, rows, columns), np.uint8)
     for name in WATCH:
         if f"watch.{name}" in arrays:
             setattr(core.watch, name, need(f"watch.{name}", (tiles,), np.float64))

@@ -51,9 +51,17 @@ def method_key(seed: int) -> np.ndarray:
 
 
 def stack_layers(
-    layers: list[Layer], blocks: list[np.ndarray], config: CoreConfig, engine: Engine, seed: int
+    layers: list[Layer],
+    blocks: list[np.ndarray],
+    config: CoreConfig,
+    engine: Engine,
+    seed: int,
+    faults: list[np.ndarray | None],
 ) -> tuple[Core, np.ndarray]:
-    """Return a blank core of all layers' tiles and their targets (tile, row, column)."""
+    """Return a blank core of all layers' tiles and their targets (tile, row, column).
+
+    `faults` are maps of the layers' stuck devices, (tile, device, row, column), or None.
+    """
     rows = max(block.shape[1] for block in blocks)
     columns = max(block.shape[2] for block in blocks)
     tiles = sum(len(block) for block in blocks)
@@ -70,7 +78,25 @@ def stack_layers(
         low = high
     extents = np.concatenate([layer.mapping.extents for layer in layers])
     with engine.threads(None):
-        return Core.blank(config, engine, targets, identity, extents), targets
+        core = Core.blank(config, engine, targets, identity, extents)
+        core.stick(_stack_faults(layers, faults, core))
+    return core, targets
+
+
+def _stack_faults(
+    layers: list[Layer], faults: list[np.ndarray | None], core: Core
+) -> np.ndarray | None:
+    """Return the layers' maps of stuck devices as one; None if there are none."""
+    if all(one is None for one in faults):
+        return None
+    kind = np.zeros(core.conductance.shape, dtype=np.uint8)
+    low = 0
+    for layer, one in zip(layers, faults, strict=True):
+        high = low + layer.mapping.tiles
+        if one is not None:
+            kind[low:high, :, : one.shape[2], : one.shape[3]] = one
+        low = high
+    return kind
 
 
 def observer(job: Run, engine: Engine) -> Callable[[], tuple[np.ndarray, np.ndarray]]:

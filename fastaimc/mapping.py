@@ -139,6 +139,20 @@ def to_tiles(weights: np.ndarray, config: CoreConfig) -> tuple[Mapping, np.ndarr
     return mapping, targets
 
 
+def split_cells(mapping: Mapping, values: np.ndarray) -> np.ndarray:
+    """Return one value of each weight, (out, in), as cells lie on tiles; zero beyond the extents.
+
+    The inverse of `join_cells`: (tile, row, column).
+    """
+    rows, columns = mapping.extents.max(axis=0)
+    out = np.zeros((mapping.tiles, rows, columns), dtype=values.dtype)
+    for tile in range(mapping.tiles):
+        inputs, outputs = mapping.spans(tile)
+        part = values[outputs, inputs].T
+        out[tile, : part.shape[0], : part.shape[1]] = part
+    return out
+
+
 def join_cells(mapping: Mapping, cells: np.ndarray) -> np.ndarray:
     """Return one value of each cell, (tile, row, column), as weights are laid out, (out, in)."""
     out = np.empty(mapping.shape, dtype=cells.dtype)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping as Dictionary
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fastaimc import engine as engines
+from fastaimc import stuck
 from fastaimc.config import CoreConfig
 from fastaimc.config.circuit import half_codes
 from fastaimc.core import Core, all_devices
 from fastaimc.cost import Cost
 from fastaimc.errors import InputError, check_number
 from fastaimc.mapping import (
-    Mapping,
     from_tiles,
     join_cells,
     join_outputs,
@@ -24,6 +24,7 @@ from fastaimc.mapping import (
     split_inputs,
 )
 from fastaimc.parameters import F32
+from fastaimc.programmed import Programmed, pack, unpack
 
 # Streams of noise beside the user's vectors 0, 1, ...: each has numbers of its own.
 CALIBRATION = 1 << 45
@@ -31,35 +32,6 @@ METRICS = 1 << 46
 CALIBRATION_VECTORS = 128  # assumption: of the global compensation
 CALIBRATION_KEY = np.array([0x0CA1, 0x1B8A], dtype=np.uint32)  # inputs that a chip has stored
 WORK_PER_CALL = 2**33  # multiply-adds of a compiled call: far below a second
-
-
-@dataclass(frozen=True, slots=True)
-class Programmed:
-    """What programming leaves behind.
-
-    Attributes
-    ----------
-    core : Core
-        The tiles of this matrix, no longer pulsed.
-    mapping : Mapping
-        How the matrix lies on them.
-    targets : ndarray
-        (tile, row, column), float32, µS.
-    scale, offset : ndarray
-        Digital correction of each column, (tile, column), float32.
-    cost, history, provenance
-        See `AnalogMatrix`.
-    """
-
-    core: Core
-    mapping: Mapping
-    targets: np.ndarray
-    scale: np.ndarray
-    offset: np.ndarray
-    input_range: float
-    cost: Cost
-    history: dict[str, np.ndarray]
-    provenance: dict[str, Any]
 
 
 class AnalogMatrix:
@@ -149,6 +121,11 @@ class AnalogMatrix:
         if pulses is None:
             return None
         return join_cells(self._programmed.mapping, pulses.astype(np.int32))
+
+    @property
+    def stuck(self) -> int:
+        """Devices that no pulse moves."""
+        return stuck.count(self._programmed.core.stuck, self._programmed.core.extents)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -375,16 +352,11 @@ class AnalogMatrix:
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and processes take along: all but the lock and the engine."""
         state = {name: value for name, value in vars(self).items() if name != "_lock"}
-        programmed = _by_name(state.pop("_programmed"))
-        core = _by_name(programmed.pop("core"))
-        module = getattr(core.pop("engine"), "__name__", "")
-        engine = next(name for name, home in engines.MODULES.items() if home == module)
-        return {"state": state, "programmed": programmed, "core": core, "engine": engine}
+        return {"state": state} | pack(state.pop("_programmed"))
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        core = Core(engine=engines.load(saved["engine"]), **saved["core"])
         vars(self).update(saved["state"])
-        self._programmed = Programmed(core=core, **saved["programmed"])
+        self._programmed = unpack(saved)
         self._lock = threading.Lock()
 
 
@@ -392,7 +364,3 @@ def check_matrix(matrix: object) -> None:
     """Raise `InputError` unless `matrix` is an `AnalogMatrix`."""
     if not isinstance(matrix, AnalogMatrix):
         raise InputError(f"matrix must be an AnalogMatrix, got {type(matrix).__name__}")
-
-
-def _by_name(instance: Programmed | Core) -> dict[str, Any]:
-    return {item.name: getattr(instance, item.name) for item in fields(instance)}

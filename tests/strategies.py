@@ -33,6 +33,7 @@ IN_PLACE: dict[str, tuple[str, ...]] = {
     "pulse": DEVICES,
     "write": DEVICES,
     "drift": ("mean", "variance"),
+    "faults": ("kind",),
     "allocate": ("device", "filled", "aim", "surplus", "rest"),
     "gradient_pulses": ("total", "count", *CELLS, "fire", "code"),
     "verify_pulses": ("total", "count", *CELLS, "fire", "code"),

@@ -20,6 +20,7 @@ from fastaimc.config import (
     Circuit,
     CoreConfig,
     Drift,
+    Faults,
     MeltQuench,
     ProgrammedState,
     ReadNoise,
@@ -31,7 +32,18 @@ from fastaimc.errors import ConfigError
 pytestmark = pytest.mark.nojit
 
 HERMES = presets.hermes()
-PARTS = (ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit)
+PARTS = (
+    ADC,
+    DAC,
+    Circuit,
+    CoreConfig,
+    Drift,
+    Faults,
+    MeltQuench,
+    ProgrammedState,
+    ReadNoise,
+    StateFit,
+)
 FOLDER = Path(str(configs.__file__)).parent
 SOURCE = re.compile(r"assumption|HERMES|aihwkit|et al\.|derived")
 
@@ -75,6 +87,7 @@ TYPES = {
     "device": "MeltQuench or ProgrammedState",
     "drift": "Drift or None",
     "read_noise": "ReadNoise or None",
+    "faults": "Faults or None",
     "dac": "DAC",
     "adc": "ADC",
     "circuit": "Circuit",

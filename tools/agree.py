@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fastaimc as fa
-from fastaimc.config import CoreConfig, ReadNoise
+from fastaimc.config import CoreConfig, ProgrammedState, ReadNoise
 
 STATES = (0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 SIDE = 256
@@ -135,7 +135,8 @@ def cells_at(config: CoreConfig, x: float, **changes: Any) -> fa.AnalogMatrix:
     exact = dataclasses.replace(
         config, rows=SIDE + 1, g_max_us=config.state_scale_us, compensation="none", **changes
     )
-    return fa.program(weights, exact, fa.DirectWrite(), seed=7)
+    matrix: fa.AnalogMatrix = fa.program(weights, exact, fa.DirectWrite(), seed=7)
+    return matrix
 
 
 def held(matrix: fa.AnalogMatrix) -> np.ndarray:
@@ -145,6 +146,7 @@ def held(matrix: fa.AnalogMatrix) -> np.ndarray:
 
 def without_spread(config: CoreConfig) -> dict[str, Any]:
     """Return a device that is written exactly."""
+    assert isinstance(config.device, ProgrammedState)
     return {"device": dataclasses.replace(config.device, std_us=(0.0,))}
 
 

@@ -3,7 +3,7 @@
 from fastaimc.config import presets
 from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
-from fastaimc.config.device import Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit
+from fastaimc.config.device import Drift, Faults, MeltQuench, ProgrammedState, ReadNoise, StateFit
 from fastaimc.config.edit import from_json, override, to_json
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Circuit",
     "CoreConfig",
     "Drift",
+    "Faults",
     "MeltQuench",
     "ProgrammedState",
     "ReadNoise",

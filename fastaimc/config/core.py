@@ -9,6 +9,7 @@ import numpy as np
 from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.device import (
     Drift,
+    Faults,
     MeltQuench,
     ProgrammedState,
     ReadNoise,
@@ -37,6 +38,8 @@ class CoreConfig:
         `MeltQuench`, or `ProgrammedState` for a device given by its statistics alone.
     drift, read_noise
         None switches either off.
+    faults
+        Stuck devices by chance; None: none but those of a map that `program` is given.
     state_scale_us
         Conductance at which the state x of drift and read noise is 1.
     weight_quantile
@@ -61,6 +64,7 @@ class CoreConfig:
     device: MeltQuench | ProgrammedState = field(default_factory=MeltQuench)
     drift: Drift | None = field(default_factory=Drift)
     read_noise: ReadNoise | None = field(default_factory=ReadNoise)
+    faults: Faults | None = None  # assumption: none
     state_scale_us: float = 10.35  # HERMES, one device (aihwkit, HermesNoiseModel)
     dac: DAC = field(default_factory=DAC)
     adc: ADC = field(default_factory=ADC)
@@ -81,6 +85,7 @@ class CoreConfig:
             ("device", (MeltQuench, ProgrammedState)),
             ("drift", (Drift, type(None))),
             ("read_noise", (ReadNoise, type(None))),
+            ("faults", (Faults, type(None))),
             ("dac", (DAC,)),
             ("adc", (ADC,)),
             ("circuit", (Circuit,)),

@@ -219,6 +219,29 @@ class ReadNoise:
         return math.log((self.window_s + self.t_read_s) / (2.0 * self.t_read_s))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """Devices that no pulse moves, each with these probabilities of its own.
+
+    They drift and fluctuate as others do in their state.
+    """
+
+    set_rate: float = 0.0  # assumption: none; stuck at the device's own SET conductance
+    reset_rate: float = 0.0  # assumption: none; stuck in RESET
+    anywhere_rate: float = 0.0  # assumption: none; uniform between nothing and nominal SET
+
+    def __post_init__(self) -> None:
+        names = ("set_rate", "reset_rate", "anywhere_rate")
+        for name in names:
+            check_number(f"faults.{name}", getattr(self, name), least=0, most=1)
+        if (total := sum(getattr(self, name) for name in names)) > 1:
+            raise ConfigError(f"faults must have rates that add up to at most 1, got {total:g}")
+
+    def rates(self) -> np.ndarray:
+        """Return the rates as the engines take them, (3,), float32."""
+        return np.array([self.set_rate, self.reset_rate, self.anywhere_rate], dtype=np.float32)
+
+
 def state_fits(drift: Drift | None, read_noise: ReadNoise | None) -> np.ndarray:
     """Return the fits of nu's mean and spread and of Q, (3, 10), float32; zero for what is off."""
     fits = (
@@ -244,6 +267,7 @@ def state_parameters(
 __all__ = [
     "CODES",
     "Drift",
+    "Faults",
     "MeltQuench",
     "ProgrammedState",
     "ReadNoise",

@@ -14,14 +14,24 @@ from typing import Any
 
 from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
-from fastaimc.config.device import Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit
+from fastaimc.config.device import Drift, Faults, MeltQuench, ProgrammedState, ReadNoise, StateFit
 from fastaimc.errors import ConfigError, check_integer, check_type, nearest
 
 SCHEMA = 1  # raised whenever a config written before would be read differently
 
 _PARTS: dict[str, type] = {
     part.__name__: part
-    for part in (ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ProgrammedState, ReadNoise)
+    for part in (
+        ADC,
+        DAC,
+        Circuit,
+        CoreConfig,
+        Drift,
+        Faults,
+        MeltQuench,
+        ProgrammedState,
+        ReadNoise,
+    )
 } | {"StateFit": StateFit}
 
 

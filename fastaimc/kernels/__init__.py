@@ -3,6 +3,7 @@
 from fastaimc.kernels.allocation import allocate
 from fastaimc.kernels.converters import columns, quantise
 from fastaimc.kernels.crossbar import mvm, read_rows
+from fastaimc.kernels.faults import faults
 from fastaimc.kernels.gradient import gradient_pulses, wanted_outputs
 from fastaimc.kernels.inputs import inputs, pattern
 from fastaimc.kernels.jit import threading_info, threads
@@ -15,6 +16,7 @@ __all__ = [
     "allocate",
     "columns",
     "drift",
+    "faults",
     "gradient_pulses",
     "inputs",
     "measure",

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from fastaimc.reference.allocation import allocate
 from fastaimc.reference.converters import columns, quantise
 from fastaimc.reference.crossbar import mvm, read_rows
+from fastaimc.reference.faults import faults
 from fastaimc.reference.gradient import gradient_pulses, wanted_outputs
 from fastaimc.reference.inputs import inputs, pattern
 from fastaimc.reference.measure import measure
@@ -17,6 +18,7 @@ __all__ = [
     "allocate",
     "columns",
     "drift",
+    "faults",
     "gradient_pulses",
     "inputs",
     "measure",

@@ -19,8 +19,16 @@ def cell_normals(
     identity: np.ndarray, shape: tuple[int, ...], step: int, purpose: int, number_high: int = 0
 ) -> np.ndarray:
     """Return one standard normal per device, (tile, device, row, column), float64."""
+    words = cell_words(identity, shape, step, purpose, number_high)
+    return philox.normal(words).astype(np.float64)
+
+
+def cell_words(
+    identity: np.ndarray, shape: tuple[int, ...], step: int, purpose: int, number_high: int = 0
+) -> np.ndarray:
+    """Return one random word per device, (tile, device, row, column), uint32."""
     tiles, devices, rows, columns = shape
-    out = np.empty(shape)
+    out = np.empty(shape, dtype=np.uint32)
     row, column = np.meshgrid(
         np.arange(rows, dtype=np.uint32), np.arange(columns, dtype=np.uint32), indexing="ij"
     )
@@ -35,7 +43,7 @@ def cell_normals(
                 k0,
                 k1,
             )
-            out[tile, device] = philox.normal(words[device % 4])
+            out[tile, device] = words[device % 4]
     return out
 
 
