@@ -11,12 +11,15 @@ from fastaimc.reference.inputs import inputs, pattern
 from fastaimc.reference.measure import measure
 from fastaimc.reference.pcm import drift
 from fastaimc.reference.pulses import pulse, write
+from fastaimc.reference.relaxation import relax_wires
 from fastaimc.reference.verify import verify_pulses
+from fastaimc.reference.wires import estimate_wires
 
 __all__ = [
     "allocate",
     "columns",
     "drift",
+    "estimate_wires",
     "gradient_pulses",
     "inputs",
     "measure",
@@ -25,6 +28,7 @@ __all__ = [
     "pulse",
     "quantise",
     "read_rows",
+    "relax_wires",
     "threading_info",
     "threads",
     "verify_pulses",
