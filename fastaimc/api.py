@@ -22,6 +22,8 @@ from fastaimc.programming.loop import RECORDED, Hooks, Run, run
 from fastaimc.progress import Progress, reporter
 from fastaimc.provenance import provenance
 
+WIRES_BYTES = 56  # of a cell, with wires: devices of each polarity, and two corrections
+RELAXED_BYTES = 304  # of a cell of one tile, while two threads relax its wires
 STATE_BYTES = 23  # of a cell beside conductances and target, at most, while it is programmed
 OBSERVED_BYTES = 10  # more, where errors and pulses are recorded
 
@@ -184,6 +186,8 @@ def _check_memory(blocks: list[np.ndarray], config: CoreConfig, record_every: in
     each = 4 * config.devices + STATE_BYTES + (OBSERVED_BYTES if record_every else 0)
     if len(blocks) > 1:
         each += 4  # they are stacked
+    if config.wires is not None:
+        each += WIRES_BYTES + (RELAXED_BYTES // tiles if config.wires.solver == "iterative" else 0)
     check_fits(
         float(tiles * rows * columns) * each,
         f"weights ({tiles} × {rows} × {columns} cells, {each} bytes each)",
@@ -215,6 +219,7 @@ def _matrices(job: Job, backend: Any, threads: int | None) -> list[AnalogMatrix]
     scale = state.get("scale", np.ones((tiles, columns), dtype=np.float32))
     offset = state.get("offset", np.zeros((tiles, columns), dtype=np.float32))
     state.clear()  # what the method knew is not needed while matrices are made
+    core.corrections.clear()  # a matrix works them out anew
     where = provenance(core.config, to_dict(job.run.method), job.seed, job.engine_name, backend)
     out, low = [], 0
     for layer in job.layers:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.config.circuit import half_codes
+from fastaimc.effective import Correction, effective
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.parameters import F32
 
@@ -21,6 +22,7 @@ CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at lea
 
 # State arrays by name: everything of a core that a file must hold.
 STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "full_scale_us", "extents")
+KEPT = ("all", "selected")  # corrections of IR drop, by the devices that were read
 COUNTERS = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions", "wait_s")
 
 
@@ -69,6 +71,8 @@ class Core:
         Counters of the noise of pulses and row reads, and of MVMs.
     cell_pulses : ndarray, optional
         Pulses that every cell got, up to 65535, (tile, row, column), uint16; None: not counted.
+    corrections : dict
+        What the estimate of IR drop left out, by what was read; a checkpoint must hold them.
     """
 
     config: CoreConfig
@@ -84,6 +88,7 @@ class Core:
     number: int = PROGRAMMING
     counters: dict[str, np.ndarray] = field(default_factory=dict)
     cell_pulses: np.ndarray | None = None
+    corrections: dict[str, Correction] = field(default_factory=dict)
     _mean: np.ndarray | None = None
     _variance: np.ndarray | None = None
     _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
@@ -213,9 +218,37 @@ class Core:
         clock_s: np.ndarray,
         select: np.ndarray,
         out: tuple[np.ndarray, np.ndarray],
+        keep: str | None = None,
+    ) -> None:
+        """Write mean and variance of what selected devices conduct, behind the wires if there are.
+
+        `keep` names the correction of the wires' estimate that may be used, and replaced; None:
+        it is worked out anew, so that the result depends on the devices alone.
+        """
+        wires = self.config.wires
+        if wires is None:
+            self._drift(clock_s, select, out)
+            return
+        half = self.config.devices_per_polarity
+        devices = np.empty((4, *self.shape), dtype=np.float32)
+        for polarity in range(2):
+            own = np.uint8((2**half - 1) << (half * polarity))
+            self._drift(clock_s, select & own, (devices[polarity], devices[2 + polarity]))
+        np.negative(devices[1], out=devices[1])
+        kept = None if keep is None else self.corrections.get(keep)
+        unused = self.config.rows - self.shape[1]
+        now = effective(self.engine, wires, unused, devices, out, kept)
+        if keep is not None and now is not None:
+            self.corrections[keep] = now
+
+    def _drift(
+        self,
+        clock_s: np.ndarray,
+        select: np.ndarray,
+        out: tuple[np.ndarray, np.ndarray],
         first: int = 0,
     ) -> None:
-        """Write mean and variance of what selected devices conduct, of the rows from `first` on."""
+        """Write what selected devices conduct by themselves, of the rows from `first` on."""
         self.engine.drift(
             self.conductance,
             self.last_device,
@@ -236,9 +269,8 @@ class Core:
             self._variance = np.empty(self.shape, dtype=np.float32)
             self._stale_s = None
         if not self._are_fresh():
-            self.conduct(
-                self.clock_s, all_devices(self.config.devices), (self._mean, self._variance)
-            )
+            every = all_devices(self.config.devices)
+            self.conduct(self.clock_s, every, (self._mean, self._variance), "all")
             self._stale_s = self._fresh_until()
         return self._mean, self._variance
 
@@ -259,11 +291,12 @@ class Core:
         """Multiply inputs (group, batch, row) in [-1, 1]: (tile, batch, column), µS.
 
         The matrices are kept from the second MVM on that finds the devices alike: a method that
-        pulses after each one would keep them for nothing.
+        pulses after each one would keep them for nothing.  With wires they are always needed.
         """
         driven = self.engine.quantise(x, F32(half_codes(self.config.dac.bits)))
         adc = (self.columns(0), self.full_scale_us, self.half_codes(programming=True))
-        if self._measured != self.step and len(x) == 1 and not self._are_fresh():
+        at_once = self.config.wires is None and len(x) == 1
+        if self._measured != self.step and at_once and not self._are_fresh():
             y = self.engine.measure(
                 driven[0],
                 pattern,
@@ -296,6 +329,7 @@ class Core:
             full_scale, half = self.cell_range()
         adc = (self.columns(int(fine)), full_scale, half)
         tiles, _, columns = self.shape
+        wired = None if self.config.wires is None else self._wired(select)
         if select is None:
             select = all_devices(self.config.devices)
         out = np.empty((tiles, len(rows), columns), dtype=np.float32)
@@ -303,14 +337,26 @@ class Core:
         for low in range(0, len(rows), step):
             part = rows[low : low + step]
             first, last = int(part.min()), int(part.max()) + 1
-            matrices = np.empty((2, tiles, last - first, columns), dtype=np.float32)
-            self.conduct(self.clock_s, select, (matrices[0], matrices[1]), first)
+            if wired is None:
+                matrices = np.empty((2, tiles, last - first, columns), dtype=np.float32)
+                mean, variance = matrices
+                self._drift(self.clock_s, select, (mean, variance), first)
+            else:
+                first, (mean, variance) = 0, wired
             out[:, low : low + step] = self.engine.read_rows(
-                part, first, matrices[0], matrices[1], self.identity, self.step, *adc
+                part, first, mean, variance, self.identity, self.step, *adc
             )
         self.step += 1
         self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))
         return out
+
+    def _wired(self, select: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return what reads of rows show behind the wires: all rows load them, read or not."""
+        if select is None:
+            return self.matrices()
+        mean, variance = np.empty((2, *self.shape), dtype=np.float32)
+        self.conduct(self.clock_s, select, (mean, variance), "selected")
+        return mean, variance
 
     def _count(self, name: str, reads: float | np.ndarray) -> None:
         counters = self.counters  # sums of arrays take half the time that += does

@@ -29,6 +29,8 @@ FLOORS = {
     "engine": 4,
     "network": 4,
     "provenance": 5,
+    "wires": 3,
+    "effective": 5,
     "core": 6,
     "terminals": 7,
     "programming": 8,

@@ -15,6 +15,7 @@ from typing import Any
 from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit
+from fastaimc.config.wires import Wires
 from fastaimc.errors import ConfigError, check_integer, check_type, nearest
 
 SCHEMA = 1  # raised whenever a config written before would be read differently
@@ -22,7 +23,7 @@ SCHEMA = 1  # raised whenever a config written before would be read differently
 _PARTS: dict[str, type] = {
     part.__name__: part
     for part in (ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ProgrammedState, ReadNoise)
-} | {"StateFit": StateFit}
+} | {"StateFit": StateFit, "Wires": Wires}
 
 
 def to_json(config: CoreConfig) -> str:

@@ -23,6 +23,7 @@ PANEL = 64  # columns whose factors are worked out together
 _ZERO = np.float64(0.0)
 _ONE = np.float64(1.0)
 _INFINITE = np.float64(np.inf)
+_ROUNDING = np.float64(2.0**-24)
 
 
 @helper
@@ -234,8 +235,8 @@ def _group_share(
             group = (plus, minus, columns, rows, wires, alone, sent, found)
             change = _walk(sweep % 2 == 0, low, *group)
             error = _INFINITE
-            if change == _ZERO:
-                error = _ZERO
+            if change <= _ROUNDING:
+                error = change
             elif before > change:
                 error = change * change / (before - change)
             sweep += 1

@@ -13,6 +13,7 @@ import numpy as np
 from fastaimc.parameters import WireParameters
 
 GROUP = 16  # outputs that are solved together, and stop together
+ROUNDING = 2.0**-24  # changes as small as float32's rounding need not fall any more
 
 
 def line(
@@ -101,8 +102,8 @@ def relax_group(
 
 def remaining(before: float, change: float) -> float:
     """Return what is left of an error that falls by a factor a sweep, after two changes of it."""
-    if change == 0:
-        return 0.0
+    if change <= ROUNDING:
+        return change
     return change * change / (before - change) if before > change else float("inf")
 
 
