@@ -76,6 +76,8 @@ def _read(document: Any) -> CoreConfig:
 def override(config: CoreConfig, changes: Mapping[str, Any]) -> CoreConfig:
     """Return `config` with the values at dotted paths replaced, all at once.
 
+    A whole part may be given as JSON writes it, with its kind: ``{"kind": "Wires"}``.
+
     Raises
     ------
     ConfigError
@@ -119,6 +121,8 @@ def _replace(root: CoreConfig, node: Any, prefix: str, changes: Mapping[str, Any
             raise ConfigError(f"{given!r} is no field of the config{reason}")
         if dot:
             below.setdefault(name, {})[rest] = value
+        elif isinstance(value, dict) and "kind" in value:
+            whole[name] = _decode(value, prefix + path)
         else:
             whole[name] = value
     for name, inner in below.items():
