@@ -11,8 +11,6 @@ import numpy as np
 
 from fastaimc.parameters import WireParameters
 
-OUTPUTS_AT_A_TIME = 32  # right-hand sides of 24 bytes a cell each
-
 
 def exact_wires(plus: np.ndarray, minus: np.ndarray, wires: WireParameters) -> np.ndarray:
     """Return the effective conductances of one tile's pairs of devices.
@@ -47,13 +45,10 @@ def exact_wires(plus: np.ndarray, minus: np.ndarray, wires: WireParameters) -> n
     )
     nodes = np.arange(3 * rows * columns).reshape(3, rows, columns)
     out = np.empty((rows, columns))
-    for low in range(0, columns, OUTPUTS_AT_A_TIME):
-        high = min(low + OUTPUTS_AT_A_TIME, columns)
-        sources = np.zeros((nodes.size, high - low))
-        output = np.arange(high - low)
-        sources[nodes[1, -1, low:high], output] = 1 / wires.end
-        sources[nodes[2, -1, low:high], output] = -1 / wires.end
-        out[:, low:high] = factors.solve(sources)[nodes[0, :, 0]] / wires.row
+    for j in range(columns):  # many at a time would take more memory, and longer
+        sources = np.zeros(nodes.size)
+        sources[nodes[1:, -1, j]] = np.array([1, -1]) / wires.end
+        out[:, j] = factors.solve(sources)[nodes[0, :, 0]] / wires.row
     return out
 
 

@@ -47,14 +47,6 @@ def test_exact_is_nodal_analysis(data: st.DataObject) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
 
 
-@pytest.mark.nojit
-def test_exact_for_more_outputs_than_are_solved_at_a_time() -> None:
-    plus, minus = np.random.default_rng(1).uniform(0, 20, (2, 3, 70))
-    expected = dense_wires(plus, minus, of(30, 20))
-    found = exact_wires(plus, minus, of(30, 20))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
-
-
 def test_exact_against_badcrossbar() -> None:
     """Another program's crossbar has one device a cell: that of the pair's other polarity is 0."""
     badcrossbar = pytest.importorskip("badcrossbar", reason="badcrossbar is not installed")
