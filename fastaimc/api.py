@@ -13,6 +13,7 @@ from fastaimc import engine as engines
 from fastaimc.config import CoreConfig, presets
 from fastaimc.cost import cost_of
 from fastaimc.errors import ConfigError, InputError, check_integer, check_number
+from fastaimc.faults import of_layer
 from fastaimc.job import Job, Layer, method_key, observer, stack_layers
 from fastaimc.mapping import check_weights, to_tiles
 from fastaimc.matrix import AnalogMatrix
@@ -22,8 +23,9 @@ from fastaimc.programming import Method, check_method, to_dict
 from fastaimc.programming.loop import RECORDED, Hooks, Run, run
 from fastaimc.progress import Progress, reporter
 from fastaimc.provenance import provenance
-from fastaimc.stuck import of_layer
 
+WIRES_BYTES = 56  # of a cell, with wires: devices of each polarity, and two corrections
+RELAXED_BYTES = 304  # of a cell of one tile, while two threads relax its wires
 STATE_BYTES = 23  # of a cell beside conductances and target, at most, while it is programmed
 OBSERVED_BYTES = 10  # more, where errors and pulses are recorded
 
@@ -57,10 +59,9 @@ def program(
         Of devices, noise and method; the |x| at the DAC's full scale (by name for a mapping);
         "numba", or "reference" in NumPy; of the kernels.
     progress, checkpoint
-        True for a bar, or ``f(done, total, text)``; a file for the state, saved
-        on Ctrl-C and every minute, for `resume`.
+        True for a bar, or ``f(done, total, text)``; a file for the state, for `resume`.
     record_every : int
-        Iterations between observations of the errors in `history`; 0: none, and no `cell_pulses`.
+        Iterations between observations of the errors in `history`; 0: none.
     faults : array_like or mapping of str to array_like, optional
         Stuck devices, (device, out, in): 0 none, 1 at SET, 2 at RESET, 3 anywhere.
 
@@ -188,6 +189,8 @@ def _check_memory(blocks: list[np.ndarray], config: CoreConfig, record_every: in
     each = 4 * config.devices + STATE_BYTES + (OBSERVED_BYTES if record_every else 0)
     if len(blocks) > 1:
         each += 4  # they are stacked
+    if config.wires is not None:
+        each += WIRES_BYTES + (RELAXED_BYTES // tiles if config.wires.solver == "iterative" else 0)
     check_fits(
         float(tiles * rows * columns) * each,
         f"weights ({tiles} × {rows} × {columns} cells, {each} bytes each)",
@@ -219,6 +222,7 @@ def _matrices(job: Job, backend: Any, threads: int | None) -> list[AnalogMatrix]
     scale = state.get("scale", np.ones((tiles, columns), dtype=np.float32))
     offset = state.get("offset", np.zeros((tiles, columns), dtype=np.float32))
     state.clear()  # what the method knew is not needed while matrices are made
+    core.corrections.clear()  # a matrix works them out anew
     where = provenance(core.config, to_dict(job.run.method), job.seed, job.engine_name, backend)
     out, low = [], 0
     for layer in job.layers:

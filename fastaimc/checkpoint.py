@@ -11,7 +11,8 @@ import numpy as np
 from fastaimc import engine as engines
 from fastaimc import storage
 from fastaimc.config import from_json, to_json
-from fastaimc.core import Core
+from fastaimc.core import KEPT, Core
+from fastaimc.effective import Correction
 from fastaimc.engine import Engine
 from fastaimc.errors import ConfigError
 from fastaimc.files import (
@@ -31,6 +32,7 @@ from fastaimc.programming.loop import RECORDED, Run
 from fastaimc.terminals import Terminals
 
 KIND = "checkpoint"
+PARTS = ("plus", "minus", "value")  # of a correction of IR drop
 
 
 def save(path: Path, job: Job, record_every: int) -> None:
@@ -38,6 +40,8 @@ def save(path: Path, job: Job, record_every: int) -> None:
     run = job.run
     arrays = core_arrays(run.core) | {"targets": run.targets}
     arrays |= {f"state.{name}": value for name, value in run.state.items()}
+    for name, kept in run.core.corrections.items():
+        arrays |= {f"wires.{name}.{part}": getattr(kept, part) for part in PARTS}
     count = (max(run.index, 0), run.core.shape[0])
     arrays |= {f"records.{name}": np.reshape(run.records[name], count) for name in RECORDED}
     layers = []
@@ -72,6 +76,7 @@ def load(path: Path) -> tuple[Job, Engine, int]:
         backend = engines.load(meta["engine"])
         config = from_json(json.dumps(meta["config"]))
         core = core_from(arrays, meta["core"], config, backend, path)
+        core.corrections = _corrections_from(arrays, core, path)
         layers = [
             Layer(
                 item["name"],
@@ -120,6 +125,20 @@ def check_target(path: Path, method: Method) -> None:
         writable = False
     if not writable:
         storage.write(path, KIND, {}, {})  # explains what is wrong
+
+
+def _corrections_from(arrays: Arrays, core: Core, path: Path) -> dict[str, Correction]:
+    """Return what the estimate of IR drop left out when last solved."""
+    return {
+        name: Correction(
+            *(
+                storage.require(arrays, f"wires.{name}.{part}", core.shape, np.float32, path)
+                for part in PARTS
+            )
+        )
+        for name in KEPT
+        if f"wires.{name}.value" in arrays
+    }
 
 
 def _state_from(

@@ -9,10 +9,11 @@ import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.config.circuit import half_codes
+from fastaimc.effective import Correction, effective
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.noise import Watch, octaves
 from fastaimc.parameters import F32
-from fastaimc.stuck import ANYWHERE, AT_RESET, AT_SET, bits
+from fastaimc.stuck import in_vain
 
 NONE = 255  # no device
 PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 on belong to users
@@ -23,6 +24,7 @@ CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at lea
 
 # State arrays by name: everything of a core that a file must hold.
 STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "full_scale_us", "extents")
+KEPT = ("all", "selected")  # corrections of IR drop, by the devices that were read
 COUNTERS = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions", "wait_s")
 
 
@@ -73,6 +75,8 @@ class Core:
         Pulses that every cell got, up to 65535, (tile, row, column), uint16; None: not counted.
     stuck : ndarray, optional
         A bit for each device of a cell that no pulse moves, (tile, row, column), uint8.
+    corrections : dict
+        What the estimate of IR drop left out, by what was read; a checkpoint must hold them.
     """
 
     config: CoreConfig
@@ -89,6 +93,7 @@ class Core:
     counters: dict[str, np.ndarray] = field(default_factory=dict)
     cell_pulses: np.ndarray | None = None
     stuck: np.ndarray | None = None
+    corrections: dict[str, Correction] = field(default_factory=dict)
     _mean: np.ndarray | None = None
     _variance: np.ndarray | None = None
     _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
@@ -175,31 +180,7 @@ class Core:
 
     # -- what changes the devices ------------------------------------------------------------
 
-    def stick(self, kind: np.ndarray | None) -> None:
-        """Let devices of a blank core be stuck: by a map (tile, device, row, column), and by rate.
-
-        Those at SET or RESET are as a pulse leaves them; see `Engine.faults`.
-        """
-        faults = self.config.faults
-        if faults is None and kind is None:
-            return
-        kind = np.zeros(self.conductance.shape, dtype=np.uint8) if kind is None else kind
-        rates = faults.rates() if faults else np.zeros(3, dtype=np.float32)
-        place = self.engine.faults(self.identity, rates, kind)
-        part = self.config.device
-        melts = isinstance(part, MeltQuench)
-        most = part.g_set_us if isinstance(part, MeltQuench) else part.g_scale_us
-        for index in range(self.config.devices):
-            for which, code, value in ((AT_SET, 0, most), (AT_RESET, 255, 0.0)):
-                device = np.where(kind[:, index] == which, np.uint8(index), np.uint8(NONE))
-                amplitude = np.uint8(code) if melts else F32(value)
-                self._send(device, np.full(self.shape, amplitude), step=0)
-        np.copyto(self.conductance, place * F32(most), where=kind == ANYWHERE)
-        self.last_device[...] = NONE
-        self.last_s[...] = 0
-        self.stuck = bits(kind)
-
-    def _send(self, device: np.ndarray, code: np.ndarray, step: int) -> np.ndarray:
+    def send(self, device: np.ndarray, code: np.ndarray, step: int) -> np.ndarray:
         """Let the devices answer; return pulses that SET and that RESET, (tile, 2)."""
         head = (self.conductance, self.last_device, self.last_s, device)
         tail = (self.clock_s, step, self.identity)
@@ -209,24 +190,11 @@ class Core:
         inverse = F32(1.0 / part.g_scale_us)
         return self.engine.write(*head, code, *tail, inverse, part.coefficients())
 
-    def _in_vain(self, device: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what moves a device, and how many pulses meet stuck ones, as `_send` counts."""
-        if self.stuck is None:
-            return device, np.zeros((self.shape[0], 2), dtype=np.int64)
-        lost = (device != NONE) & ((self.stuck >> (device & 7)) & 1 == 1)
-        part = self.config.device
-        sets = np.zeros_like(lost)
-        if isinstance(part, MeltQuench):
-            p = part.parameters()
-            sets = lost & (p.current_min_ua + code * p.current_step_ua < p.knee_ua)
-        counts = np.stack([sets.sum(axis=(1, 2)), (lost & ~sets).sum(axis=(1, 2))], axis=1)
-        return np.where(lost, np.uint8(NONE), device), counts
-
     def pulse(self, device: np.ndarray, code: np.ndarray) -> None:
         """Pulse one device of each cell (255: none); the clock moves."""
         device = self._in_use(device)
-        moved, counts = self._in_vain(device, code)
-        counts = counts + self._send(moved, code, self.step)
+        moved, counts = in_vain(self.stuck, device, code, self.config.device)
+        counts = counts + self.send(moved, code, self.step)
         self.step += 1
         self.counters["pulses_set"] += counts[:, 0]
         self.counters["pulses_reset"] += counts[:, 1]
@@ -261,10 +229,41 @@ class Core:
         clock_s: np.ndarray,
         select: np.ndarray,
         out: tuple[np.ndarray, np.ndarray],
+        keep: str | None = None,
+        slow: np.ndarray | None = None,
+    ) -> None:
+        """Write mean and variance of what selected devices conduct, behind the wires if there are.
+
+        `keep` names the correction of the wires' estimate that may be used, and replaced; None:
+        it is worked out anew, so that the result depends on the devices alone.  `slow` is the slow
+        noise as a core in use sees it; None: as one that is looked at once.
+        """
+        wires = self.config.wires
+        if wires is None:
+            self._drift(clock_s, select, out, slow=slow)
+            return
+        half = self.config.devices_per_polarity
+        devices = np.empty((4, *self.shape), dtype=np.float32)
+        for polarity in range(2):
+            own = np.uint8((2**half - 1) << (half * polarity))
+            part = (devices[polarity], devices[2 + polarity])
+            self._drift(clock_s, select & own, part, slow=slow)
+        np.negative(devices[1], out=devices[1])
+        kept = None if keep is None else self.corrections.get(keep)
+        unused = self.config.rows - self.shape[1]
+        now = effective(self.engine, wires, unused, devices, out, kept)
+        if keep is not None and now is not None:
+            self.corrections[keep] = now
+
+    def _drift(
+        self,
+        clock_s: np.ndarray,
+        select: np.ndarray,
+        out: tuple[np.ndarray, np.ndarray],
         first: int = 0,
         slow: np.ndarray | None = None,
     ) -> None:
-        """Write mean and variance of what selected devices conduct, of the rows from `first` on.
+        """Write what selected devices conduct by themselves, of the rows from `first` on.
 
         `slow` is the slow noise as a core in use sees it; None: as one that is looked at once.
         """
@@ -291,7 +290,7 @@ class Core:
         if not self._are_fresh():
             every = all_devices(self.config.devices)
             matrices = (self._mean, self._variance)
-            self.conduct(self.clock_s, every, matrices, slow=self._slow())
+            self.conduct(self.clock_s, every, matrices, "all", self._slow())
             self._stale_s = self._fresh_until()
         return self._mean, self._variance
 
@@ -322,11 +321,12 @@ class Core:
         """Multiply inputs (group, batch, row) in [-1, 1]: (tile, batch, column), µS.
 
         The matrices are kept from the second MVM on that finds the devices alike: a method that
-        pulses after each one would keep them for nothing.
+        pulses after each one would keep them for nothing.  With wires they are always needed.
         """
         driven = self.engine.quantise(x, F32(half_codes(self.config.dac.bits)))
         adc = (self.columns(0), self.full_scale_us, self.half_codes(programming=True))
-        if self._measured != self.step and len(x) == 1 and not self._are_fresh():
+        at_once = self.config.wires is None and len(x) == 1
+        if self._measured != self.step and at_once and not self._are_fresh():
             y = self.engine.measure(
                 driven[0],
                 pattern,
@@ -360,6 +360,7 @@ class Core:
             full_scale, half = self.cell_range()
         adc = (self.columns(int(fine)), full_scale, half)
         tiles, _, columns = self.shape
+        wired = None if self.config.wires is None else self._wired(select)
         if select is None:
             select = all_devices(self.config.devices)
         out = np.empty((tiles, len(rows), columns), dtype=np.float32)
@@ -367,14 +368,26 @@ class Core:
         for low in range(0, len(rows), step):
             part = rows[low : low + step]
             first, last = int(part.min()), int(part.max()) + 1
-            matrices = np.empty((2, tiles, last - first, columns), dtype=np.float32)
-            self.conduct(self.clock_s, select, (matrices[0], matrices[1]), first, self._slow())
+            if wired is None:
+                matrices = np.empty((2, tiles, last - first, columns), dtype=np.float32)
+                mean, variance = matrices
+                self._drift(self.clock_s, select, (mean, variance), first, self._slow())
+            else:
+                first, (mean, variance) = 0, wired
             out[:, low : low + step] = self.engine.read_rows(
-                part, first, matrices[0], matrices[1], self.identity, self.step, *adc
+                part, first, mean, variance, self.identity, self.step, *adc
             )
         self.step += 1
         self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))
         return out
+
+    def _wired(self, select: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return what reads of rows show behind the wires: all rows load them, read or not."""
+        if select is None:
+            return self.matrices()
+        mean, variance = np.empty((2, *self.shape), dtype=np.float32)
+        self.conduct(self.clock_s, select, (mean, variance), "selected", self._slow())
+        return mean, variance
 
     def _count(self, name: str, reads: float | np.ndarray) -> None:
         counters = self.counters  # sums of arrays take half the time that += does

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from fastaimc.errors import InputError, nearest
-from fastaimc.parameters import PulseParameters, StateParameters, StepParameters
+from fastaimc.parameters import PulseParameters, StateParameters, StepParameters, WireParameters
 
 if TYPE_CHECKING:
     Array = np.ndarray
@@ -110,6 +110,29 @@ class Engine(Protocol):
         variance: Array,
     ) -> None:
         """What the selected devices of some rows conduct now, into `mean` and `variance`."""
+
+    def estimate_wires(
+        self,
+        plus: Array,
+        minus: Array,
+        plus_variance: Array,
+        minus_variance: Array,
+        wires: WireParameters,
+        mean: Array,
+        variance: Array,
+    ) -> None:
+        """What devices conduct behind the wires, to first order, into `mean` and `variance`."""
+
+    def relax_wires(
+        self,
+        plus: Array,
+        minus: Array,
+        wires: WireParameters,
+        tolerance: float,
+        sweeps: int,
+        out: Array,
+    ) -> Array:
+        """What they conduct by relaxation, into `out`; the error that is left, (tile,)."""
 
     def measure(
         self,

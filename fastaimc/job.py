@@ -11,6 +11,7 @@ import numpy as np
 from fastaimc.config import CoreConfig
 from fastaimc.core import Core, all_devices
 from fastaimc.engine import NO_PATTERN, Engine
+from fastaimc.faults import stick
 from fastaimc.mapping import Mapping
 from fastaimc.matrix import METRICS
 from fastaimc.programming.loop import Run
@@ -79,7 +80,7 @@ def stack_layers(
     extents = np.concatenate([layer.mapping.extents for layer in layers])
     with engine.threads(None):
         core = Core.blank(config, engine, targets, identity, extents)
-        core.stick(_stack_faults(layers, faults, core))
+        stick(core, _stack_faults(layers, faults, core))
     return core, targets
 
 

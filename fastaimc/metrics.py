@@ -8,6 +8,7 @@ import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.core import all_devices
+from fastaimc.effective import effective
 from fastaimc.engine import NO_SLOW_NOISE
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
@@ -163,23 +164,37 @@ def split_exact(targets: np.ndarray, config: CoreConfig) -> np.ndarray:
 
 
 def exact_conductances(matrix: AnalogMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance of a core whose cells hold the targets now."""
+    """Return mean and variance of a core whose cells hold the targets now, behind its wires."""
     core, targets = matrix.core, matrix.targets
-    mean = np.empty(core.shape, dtype=np.float32)
-    variance = np.empty(core.shape, dtype=np.float32)
     config = core.config
-    core.engine.drift(
-        split_exact(targets, config),
-        core.last_device,
-        core.last_s,
-        core.clock_s,
-        all_devices(config.devices),
-        core.identity,
-        np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32),
-        config.state_parameters(),
-        NO_SLOW_NOISE,
-        0,
-        mean,
-        variance,
-    )
-    return targets, variance
+    held = split_exact(targets, config)
+
+    def read(select: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, variance = np.empty((2, *core.shape), dtype=np.float32)
+        core.engine.drift(
+            held,
+            core.last_device,
+            core.last_s,
+            core.clock_s,
+            select,
+            core.identity,
+            np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32),
+            config.state_parameters(),
+            NO_SLOW_NOISE,
+            0,
+            mean,
+            variance,
+        )
+        return mean, variance
+
+    if config.wires is None:
+        return targets, read(all_devices(config.devices))[1]
+    half = config.devices_per_polarity
+    variances = [
+        read(np.full((1, 1, 1), (2**half - 1) << shift, np.uint8))[1] for shift in (0, half)
+    ]
+    devices = np.stack([np.maximum(targets, 0), np.maximum(-targets, 0), *variances])
+    mean, variance = np.empty((2, *core.shape), dtype=np.float32)
+    unused = config.rows - core.shape[1]
+    effective(core.engine, config.wires, unused, devices, (mean, variance))
+    return mean, variance

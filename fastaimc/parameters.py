@@ -68,6 +68,14 @@ class StepParameters(NamedTuple):
     devices: np.float32  # of a cell; those of the second half subtract
 
 
+class WireParameters(NamedTuple):
+    """Resistances of a crossbar's wires, in 1/µS, float64: small ones beside large currents."""
+
+    row: np.float64  # of a segment of a row, the one before the first column included
+    column: np.float64  # of a segment of a column line
+    end: np.float64  # from a column line's last node to the virtual ground
+
+
 class Cells(NamedTuple):
     """What a controller knows of a tile's cells, flat, and what it decides; for the kernels."""
 

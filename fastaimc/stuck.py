@@ -1,52 +1,13 @@
-"""Stuck devices: what a user says of them, and what it means to a stack of tiles."""
+"""Stuck devices as a core knows them: a bit for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Dictionary
-
 import numpy as np
 
-from fastaimc.config import CoreConfig
-from fastaimc.errors import InputError
-from fastaimc.mapping import Mapping, split_cells
+from fastaimc.config import MeltQuench, ProgrammedState
 
 FINE, AT_SET, AT_RESET, ANYWHERE = range(4)
-
-
-def check_map(label: str, given: object, config: CoreConfig, shape: tuple[int, int]) -> np.ndarray:
-    """Return a map of stuck devices as uint8, (device, out, in).
-
-    Raises
-    ------
-    InputError
-        For another shape, or values other than 0 to 3.
-    """
-    array = np.asarray(given)
-    wanted = (config.devices, *shape)
-    if array.shape != wanted or array.dtype.kind not in "iu":
-        raise InputError(
-            f"{label} must be integers of shape (device, out, in) = {wanted}, "
-            f"got {array.dtype} of shape {array.shape}"
-        )
-    if array.size and not 0 <= array.min() <= array.max() <= ANYWHERE:
-        raise InputError(
-            f"{label} must hold 0 (fine), 1 (stuck at SET), 2 (at RESET) or 3 (anywhere), "
-            f"got {array.min()} to {array.max()}"
-        )
-    return array.astype(np.uint8)
-
-
-def of_layer(
-    given: object, name: str | None, config: CoreConfig, mapping: Mapping
-) -> np.ndarray | None:
-    """Return a layer's map on its tiles, (tile, device, row, column), uint8; None: no map."""
-    if isinstance(given, Dictionary):
-        given = given.get(name)
-    if given is None:
-        return None
-    label = "faults" if name is None else f"faults[{name!r}]"
-    devices = check_map(label, given, config, mapping.shape)
-    return np.stack([split_cells(mapping, one) for one in devices], axis=1)
+NONE = 255  # no device
 
 
 def count(stuck: np.ndarray | None, extents: np.ndarray) -> int:
@@ -63,3 +24,24 @@ def bits(kind: np.ndarray) -> np.ndarray:
     for index in range(kind.shape[1]):
         out |= (kind[:, index] != FINE).astype(np.uint8) << np.uint8(index)
     return out
+
+
+def in_vain(
+    stuck: np.ndarray | None,
+    device: np.ndarray,
+    code: np.ndarray,
+    part: MeltQuench | ProgrammedState,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which devices a pulse of (tile, row, column) moves, and what it costs the others.
+
+    The second are pulses at stuck devices that would SET and that would RESET, (tile, 2).
+    """
+    if stuck is None:
+        return device, np.zeros((len(device), 2), dtype=np.int64)
+    lost = (device != NONE) & ((stuck >> (device & 7)) & 1 == 1)
+    sets = np.zeros_like(lost)
+    if isinstance(part, MeltQuench):
+        p = part.parameters()
+        sets = lost & (p.current_min_ua + code * p.current_step_ua < p.knee_ua)
+    counts = np.stack([sets.sum(axis=(1, 2)), (lost & ~sets).sum(axis=(1, 2))], axis=1)
+    return np.where(lost, np.uint8(NONE), device), counts

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import fastaimc as fa
 from fastaimc import api, cli, cli_info, cli_options
-from fastaimc.config import ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ReadNoise
+from fastaimc.config import ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ReadNoise, Wires
 
 WEIGHTS = np.random.default_rng(0).normal(size=(6, 8)).astype("f4")
 FAST = ("--engine", "reference", "--threads", "1")
@@ -268,7 +268,9 @@ def test_presets_say_what_they_model() -> None:
     assert "NAME" in refused("presets", "--json")
 
 
-@pytest.mark.parametrize("kind", [ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ReadNoise])
+@pytest.mark.parametrize(
+    "kind", [ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ReadNoise, Wires]
+)
 def test_every_number_has_a_source(kind: type) -> None:
     """But for what stands for a part, whose own docstring says it."""
     comments = cli_info.field_comments(kind)

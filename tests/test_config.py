@@ -25,13 +25,14 @@ from fastaimc.config import (
     ProgrammedState,
     ReadNoise,
     StateFit,
+    Wires,
     presets,
 )
 from fastaimc.errors import ConfigError
 
 pytestmark = pytest.mark.nojit
 
-HERMES = presets.hermes()
+HERMES = dataclasses.replace(presets.hermes(), wires=Wires())
 PARTS = (
     ADC,
     DAC,
@@ -43,6 +44,7 @@ PARTS = (
     ProgrammedState,
     ReadNoise,
     StateFit,
+    Wires,
 )
 FOLDER = Path(str(configs.__file__)).parent
 SOURCE = re.compile(r"assumption|HERMES|aihwkit|et al\.|derived")
@@ -57,6 +59,7 @@ NOT_NEGATIVE = (
     *("circuit.energy_mvm_j", "circuit.t_pulse_s", "circuit.energy_set_j"),
     *("circuit.energy_reset_j", "device.g_set_spread", "device.centre_spread"),
     *("device.width_spread", "device.jitter_ua", "device.floor_us"),
+    *("wires.row_ohm", "wires.column_ohm"),
 )
 OTHER_NUMBERS = (
     *("device.current_max_ua", "read_noise.window_s"),
@@ -91,6 +94,7 @@ TYPES = {
     "dac": "DAC",
     "adc": "ADC",
     "circuit": "Circuit",
+    "wires": "Wires or None",
     "drift.mean": "StateFit",
     "drift.std": "StateFit",
     "read_noise.q": "StateFit",
@@ -129,7 +133,7 @@ def refused(path: str, value: Any, rule: str, given: str | None = None) -> None:
 
 
 def test_every_field_is_tried_below() -> None:
-    tried = {*NUMBERS, *INTEGERS, *TUPLES, *TYPES, "compensation"}
+    tried = {*NUMBERS, *INTEGERS, *TUPLES, *TYPES, "compensation", "wires.solver"}
     assert tried == set(paths(HERMES))
 
 
@@ -225,6 +229,7 @@ def test_programmed_states_have_coefficients(value: Any, message: str) -> None:
         ("device.current_max_ua", 100.0, "device.current_max_ua must be > 100, got 100.0"),
         ("read_noise.window_s", 5e-7, "read_noise.window_s must be >= 5.12e-07, got 5e-07"),
         ("drift.mean.low", 1.0, "fit.low must be <= fit.high (0.13), got 1.0"),
+        ("wires.solver", "iterativ", "(did you mean 'iterative'?)"),
         ("compensation", "globl", "(did you mean 'global'?)"),
         ("compensation", None, "compensation must be one of 'global', 'none', got None"),
         ("compensation", [], "compensation must be one of 'global', 'none', got []"),
@@ -233,6 +238,13 @@ def test_programmed_states_have_coefficients(value: Any, message: str) -> None:
 def test_impossible_ranges_and_choices(path: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         fa.override(HERMES, {path: value})
+
+
+def test_wires_without_any_resistance() -> None:
+    for name in ("row_ohm", "column_ohm"):
+        assert getattr(Wires(**{name: 0}), name) == 0  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"must be > 0, got 0 for both: wires=None is a core"):
+        Wires(row_ohm=0, column_ohm=0)
 
 
 # --- what they are --------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from fastaimc.config import (
     ProgrammedState,
     ReadNoise,
     StateFit,
+    Wires,
     presets,
 )
 from fastaimc.errors import ConfigError
@@ -97,6 +98,13 @@ core_configs = st.builds(
         inl_std=share,
     ),
     circuit=st.builds(Circuit, t_mvm_s=plus, parallel_pulses=st.integers(1, 65536)),
+    wires=st.none()
+    | st.builds(
+        Wires,
+        row_ohm=share,
+        column_ohm=plus,
+        solver=st.sampled_from(["iterative", "estimate", "exact"]),
+    ),
     compensation=st.sampled_from(["global", "none"]),
     t_eval_s=plus,
 )
@@ -111,6 +119,21 @@ def test_json_keeps_every_config(config: CoreConfig) -> None:
     assert again == config
     assert fa.to_json(again) == text
     assert hash(again) == hash(config)
+
+
+def test_a_config_from_before_there_were_wires_has_none() -> None:
+    document = json.loads(fa.to_json(HERMES))
+    del document["config"]["wires"]
+    assert fa.from_json(json.dumps(document)) == HERMES
+
+
+def test_a_part_that_is_missing_is_given_as_json_writes_it() -> None:
+    changes = {"wires": {"kind": "Wires", "column_ohm": 1.0}, "wires.row_ohm": 2}
+    assert fa.override(HERMES, changes).wires == Wires(row_ohm=2, column_ohm=1.0)
+    with pytest.raises(ConfigError, match=r"wires.ohm is no field of Wires"):
+        fa.override(HERMES, {"wires": {"kind": "Wires", "ohm": 1.0}})
+    with pytest.raises(ConfigError, match=r"wires must be of type Wires or None, got \{\}"):
+        fa.override(HERMES, {"wires": {}})
 
 
 def test_json_has_a_schema_and_plain_numbers() -> None:

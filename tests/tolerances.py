@@ -5,8 +5,9 @@
 
 import numpy as np
 
-from fastaimc.parameters import FitParameters, PulseParameters
+from fastaimc.parameters import FitParameters, PulseParameters, WireParameters
 from fastaimc.reference import pcm
+from fastaimc.reference import wires as reference_wires
 
 EPS = 2.0**-24
 
@@ -270,3 +271,40 @@ STEP_RELATIVE = 6 * EPS
 # difference to the aim, both of at most 255 and then times a gain of at most 2, and the sum of
 # level and step, in levels.
 STEP_LEVELS = 255 * 64 * EPS * (2 * 4 + 1)
+
+
+def wired(
+    plus: np.ndarray, minus: np.ndarray, wires: WireParameters
+) -> tuple[np.ndarray, np.ndarray]:
+    """Error of one tile's effective conductances, µS, and the relative one of their variances.
+
+    All terms are positive, so relative errors add up. A node passes a part 1 / (1 + x): three
+    roundings, and x's own error times x / (1 + x) <= ln(1 + x). x holds a conductance or a
+    resistance of the line before, which has had at most five roundings a node, and the rounded
+    resistance of a segment: one more. The parts' logarithms sum to that of their product.
+    """
+    rows, columns = plus.shape
+    load, share, relative = np.zeros(plus.shape), [], []
+    for g in (plus.astype(np.float64), minus.astype(np.float64)):
+        seen, part = reference_wires.column_lines(g, float(wires.column), float(wires.end))
+        load += seen
+        share.append(g * part)
+        relative.append(EPS * (3 * rows + 12 - np.log(part) * (12 * rows + 5)))
+    u = reference_wires.row_nodes(load, float(wires.row))
+    d_load = np.maximum(*relative) + EPS
+    d_u = EPS * 4 * columns - np.log(u) * (d_load.max(axis=1, keepdims=True) + 6 * columns * EPS)
+    mean = u * sum(s * (r + d_u + 4 * EPS) for s, r in zip(share, relative, strict=True))
+    return SECOND_ORDER * mean, SECOND_ORDER * (2 * (d_load + d_u) + 8 * EPS)
+
+
+# relax_wires: over the largest conductance of an output. What column lines send on is rounded
+# once a sweep; all of it together changes an output by less than the output itself. A difference
+# of two sweeps has the error twice.
+RELAXED_RELATIVE = 2 * EPS
+# What is left is c² / (b - c) of two changes: where c is at most b / 2, its derivatives by c and
+# by b are at most 3 and 1.
+RELAXED_LEFT = 4 * 2 * RELAXED_RELATIVE
+# exact_wires: an LU factorisation without pivots of a positive definite matrix, against a dense
+# one. Its condition is at most the ratio of a segment's conductance to what a line sends to
+# ground, below 1e6 here, times 2**-53.
+EXACT_WIRES_RELATIVE = 1e-9

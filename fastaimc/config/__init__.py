@@ -5,6 +5,7 @@ from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, Faults, MeltQuench, ProgrammedState, ReadNoise, StateFit
 from fastaimc.config.edit import from_json, override, to_json
+from fastaimc.config.wires import Wires
 
 __all__ = [
     "ADC",
@@ -17,6 +18,7 @@ __all__ = [
     "ProgrammedState",
     "ReadNoise",
     "StateFit",
+    "Wires",
     "from_json",
     "override",
     "presets",

@@ -16,6 +16,7 @@ from fastaimc.config.device import (
     state_fits,
     state_parameters,
 )
+from fastaimc.config.wires import Wires
 from fastaimc.errors import ConfigError, check_choice, check_integer, check_number, check_type
 from fastaimc.parameters import StateParameters
 
@@ -44,6 +45,8 @@ class CoreConfig:
         Conductance at which the state x of drift and read noise is 1.
     weight_quantile
         Quantile of a column's |weights| that becomes g_max; what is larger is clipped and counted.
+    wires
+        None: without resistance, so without IR drop.
     compensation
         "global": one scale per tile, fitted on calibration inputs at the time of evaluation, and
         applied in digital; "none".
@@ -69,6 +72,7 @@ class CoreConfig:
     dac: DAC = field(default_factory=DAC)
     adc: ADC = field(default_factory=ADC)
     circuit: Circuit = field(default_factory=Circuit)
+    wires: Wires | None = None  # assumption: as in a core whose IR drop is compensated
     compensation: str = "global"  # Joshi et al., Nat. Commun. 11, 2473 (2020)
     t_eval_s: float = 200.0  # HERMES: first read (aihwkit)
 
@@ -89,6 +93,7 @@ class CoreConfig:
             ("dac", (DAC,)),
             ("adc", (ADC,)),
             ("circuit", (Circuit,)),
+            ("wires", (Wires, type(None))),
         )
         for name, kinds in parts:
             check_type(name, getattr(self, name), *kinds)

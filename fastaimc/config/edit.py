@@ -15,6 +15,7 @@ from typing import Any
 from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, Faults, MeltQuench, ProgrammedState, ReadNoise, StateFit
+from fastaimc.config.wires import Wires
 from fastaimc.errors import ConfigError, check_integer, check_type, nearest
 
 SCHEMA = 1  # raised whenever a config written before would be read differently
@@ -31,8 +32,10 @@ _PARTS: dict[str, type] = {
         MeltQuench,
         ProgrammedState,
         ReadNoise,
+        StateFit,
+        Wires,
     )
-} | {"StateFit": StateFit}
+}
 
 
 def to_json(config: CoreConfig) -> str:
@@ -85,6 +88,8 @@ def _read(document: Any) -> CoreConfig:
 def override(config: CoreConfig, changes: Mapping[str, Any]) -> CoreConfig:
     """Return `config` with the values at dotted paths replaced, all at once.
 
+    A whole part may be given as JSON writes it, with its kind: ``{"kind": "Wires"}``.
+
     Raises
     ------
     ConfigError
@@ -128,6 +133,8 @@ def _replace(root: CoreConfig, node: Any, prefix: str, changes: Mapping[str, Any
             raise ConfigError(f"{given!r} is no field of the config{reason}")
         if dot:
             below.setdefault(name, {})[rest] = value
+        elif isinstance(value, dict) and "kind" in value:
+            whole[name] = _decode(value, prefix + path)
         else:
             whole[name] = value
     for name, inner in below.items():

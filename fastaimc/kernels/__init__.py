@@ -10,12 +10,15 @@ from fastaimc.kernels.jit import threading_info, threads
 from fastaimc.kernels.measure import measure
 from fastaimc.kernels.pcm import drift
 from fastaimc.kernels.pulses import pulse, write
+from fastaimc.kernels.relaxation import relax_wires
 from fastaimc.kernels.verify import verify_pulses
+from fastaimc.kernels.wires import estimate_wires
 
 __all__ = [
     "allocate",
     "columns",
     "drift",
+    "estimate_wires",
     "faults",
     "gradient_pulses",
     "inputs",
@@ -25,6 +28,7 @@ __all__ = [
     "pulse",
     "quantise",
     "read_rows",
+    "relax_wires",
     "threading_info",
     "threads",
     "verify_pulses",

@@ -12,12 +12,15 @@ from fastaimc.reference.inputs import inputs, pattern
 from fastaimc.reference.measure import measure
 from fastaimc.reference.pcm import drift
 from fastaimc.reference.pulses import pulse, write
+from fastaimc.reference.relaxation import relax_wires
 from fastaimc.reference.verify import verify_pulses
+from fastaimc.reference.wires import estimate_wires
 
 __all__ = [
     "allocate",
     "columns",
     "drift",
+    "estimate_wires",
     "faults",
     "gradient_pulses",
     "inputs",
@@ -27,6 +30,7 @@ __all__ = [
     "pulse",
     "quantise",
     "read_rows",
+    "relax_wires",
     "threading_info",
     "threads",
     "verify_pulses",

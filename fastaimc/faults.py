@@ -1,0 +1,75 @@
+"""Stuck devices: what a user says of them, and a blank core that gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dictionary
+
+import numpy as np
+
+from fastaimc.config import CoreConfig, MeltQuench
+from fastaimc.core import NONE, Core
+from fastaimc.errors import InputError
+from fastaimc.mapping import Mapping, split_cells
+from fastaimc.parameters import F32
+from fastaimc.stuck import ANYWHERE, AT_RESET, AT_SET, bits
+
+
+def check_map(label: str, given: object, config: CoreConfig, shape: tuple[int, int]) -> np.ndarray:
+    """Return a map of stuck devices as uint8, (device, out, in).
+
+    Raises
+    ------
+    InputError
+        For another shape, or values other than 0 to 3.
+    """
+    array = np.asarray(given)
+    wanted = (config.devices, *shape)
+    if array.shape != wanted or array.dtype.kind not in "iu":
+        raise InputError(
+            f"{label} must be integers of shape (device, out, in) = {wanted}, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    if array.size and not 0 <= array.min() <= array.max() <= ANYWHERE:
+        raise InputError(
+            f"{label} must hold 0 (fine), 1 (stuck at SET), 2 (at RESET) or 3 (anywhere), "
+            f"got {array.min()} to {array.max()}"
+        )
+    return array.astype(np.uint8)
+
+
+def of_layer(
+    given: object, name: str | None, config: CoreConfig, mapping: Mapping
+) -> np.ndarray | None:
+    """Return a layer's map on its tiles, (tile, device, row, column), uint8; None: no map."""
+    if isinstance(given, Dictionary):
+        given = given.get(name)
+    if given is None:
+        return None
+    label = "faults" if name is None else f"faults[{name!r}]"
+    devices = check_map(label, given, config, mapping.shape)
+    return np.stack([split_cells(mapping, one) for one in devices], axis=1)
+
+
+def stick(core: Core, kind: np.ndarray | None) -> None:
+    """Let devices of a blank core be stuck: by a map (tile, device, row, column), and by rate.
+
+    Those at SET or RESET are as a pulse leaves them; see `Engine.faults`.
+    """
+    faults = core.config.faults
+    if faults is None and kind is None:
+        return
+    kind = np.zeros(core.conductance.shape, dtype=np.uint8) if kind is None else kind
+    rates = faults.rates() if faults else np.zeros(3, dtype=np.float32)
+    place = core.engine.faults(core.identity, rates, kind)
+    part = core.config.device
+    melts = isinstance(part, MeltQuench)
+    most = part.g_set_us if isinstance(part, MeltQuench) else part.g_scale_us
+    for index in range(core.config.devices):
+        for which, code, value in ((AT_SET, 0, most), (AT_RESET, 255, 0.0)):
+            device = np.where(kind[:, index] == which, np.uint8(index), np.uint8(NONE))
+            amplitude = np.uint8(code) if melts else F32(value)
+            core.send(device, np.full(core.shape, amplitude), step=0)
+    np.copyto(core.conductance, place * F32(most), where=kind == ANYWHERE)
+    core.last_device[...] = NONE
+    core.last_s[...] = 0
+    core.stuck = bits(kind)
