@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
-from fastaimc.config.circuit import half_codes
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.parameters import F32
+from fastaimc.phases import ADCs, Pair, multiply, selections, turn
+from fastaimc.ranges import full_scales, own_ranges
 
 NONE = 255  # no device
 PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 on belong to users
@@ -22,29 +23,6 @@ CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at lea
 # State arrays by name: everything of a core that a file must hold.
 STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "full_scale_us", "extents")
 COUNTERS = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions", "wait_s")
-
-
-def full_scales(targets: np.ndarray, extents: np.ndarray, config: CoreConfig) -> np.ndarray:
-    """Return the ADC's full scale of every tile: 4 sigma of its outputs for uniform inputs.
-
-    Parameters
-    ----------
-    targets : ndarray
-        (tile, row, column), float32, µS.
-    extents : ndarray
-        Rows and columns in use, (tile, 2).
-
-    Returns
-    -------
-    ndarray
-        (tile,), float32, µS; a tile of zeros gets g_max.
-    """
-    out = np.full(len(targets), config.g_max_us, dtype=np.float32)
-    for tile, (_, columns) in enumerate(extents):
-        power = float(np.vdot(targets[tile], targets[tile]))
-        if power > 0:
-            out[tile] = config.adc.full_scale_sigmas * math.sqrt(power / columns / 3.0)
-    return out
 
 
 @dataclass(slots=True)
@@ -69,6 +47,8 @@ class Core:
         Counters of the noise of pulses and row reads, and of MVMs.
     cell_pulses : ndarray, optional
         Pulses that every cell got, up to 65535, (tile, row, column), uint16; None: not counted.
+    own_ranges : ndarray, optional
+        Full scale of every column in units of its tile's, (tile, column), float32; None: the same.
     """
 
     config: CoreConfig
@@ -84,8 +64,8 @@ class Core:
     number: int = PROGRAMMING
     counters: dict[str, np.ndarray] = field(default_factory=dict)
     cell_pulses: np.ndarray | None = None
-    _mean: np.ndarray | None = None
-    _variance: np.ndarray | None = None
+    own_ranges: np.ndarray | None = None
+    _matrices: tuple[Pair, ...] = ()
     _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
     _pulsed_s: np.ndarray | None = None
     _measured: int = 0  # step of the last MVM without matrices
@@ -114,12 +94,14 @@ class Core:
             clock_s=np.zeros(tiles),
         )
         core.counters = {name: np.zeros(tiles) for name in COUNTERS}
+        if config.adc.range == "column":
+            core.own_ranges = own_ranges(targets, extents, core.full_scale_us, config)
         return core
 
     def part(self, tiles: slice, rows: int, columns: int) -> Core:
         """Return some of the tiles, cut to `rows` and `columns`, with arrays of their own."""
         cut = (tiles, slice(rows), slice(columns))
-        pulses = self.cell_pulses
+        pulses, own = self.cell_pulses, self.own_ranges
         return Core(
             config=self.config,
             engine=self.engine,
@@ -134,6 +116,7 @@ class Core:
             number=self.number,
             counters={name: value[tiles].copy() for name, value in self.counters.items()},
             cell_pulses=None if pulses is None else pulses[cut].copy(),
+            own_ranges=None if own is None else own[tiles, :columns].copy(),
         )
 
     @property
@@ -143,18 +126,38 @@ class Core:
         return tiles, rows, columns
 
     def columns(self, cell_range: int) -> np.ndarray:
-        """Return gain, offset and non-linearity of the ADCs in a range, (tile, 4, column)."""
+        """Return the numbers of the ADCs in a range, (tile, 4 or 7, column); see `Engine.mvm`."""
         if cell_range not in self._columns:
-            adc = self.config.adc
-            stds = np.array([adc.gain_std, adc.offset_std, adc.inl_std], dtype=np.float32)
-            self._columns[cell_range] = self.engine.columns(
-                self.identity, self.shape[2], cell_range, stds
-            )
+            own = self.own_ranges if cell_range == 0 else None
+            self._columns[cell_range] = self.columns_of(cell_range, own)
         return self._columns[cell_range]
+
+    def columns_of(self, cell_range: int, own_ranges: np.ndarray | None) -> np.ndarray:
+        """Return what `columns` does, for ranges (tile, column) of the columns' own."""
+        adc = self.config.adc
+        tiles, _, width = self.shape
+        drawn = self.engine.columns(self.identity, width, cell_range, adc.spreads())
+        if self.config.plain_columns:
+            return drawn
+        out = np.empty((tiles, 7, width), dtype=np.float32)
+        out[:, :4] = drawn[:, :4]
+        deviation = drawn[:, 4] if adc.dead_time_std > 0 else F32(0)
+        out[:, 4] = np.maximum(F32(adc.dead_time) + deviation, 0)
+        out[:, 5] = adc.noise_std
+        out[:, 6] = 1 if own_ranges is None else own_ranges
+        return out
 
     def half_codes(self, programming: bool) -> np.float32:
         """Return the codes of the MVM range on either side of zero; 0: ideal."""
         return F32(self.config.adc.half_codes(programming))
+
+    def mvm_codes(self, programming: bool) -> np.float32:
+        """Return the codes of an MVM's phases, as an engine takes them."""
+        return F32(self.config.adc.mvm_codes(programming, self.config.dac.phases))
+
+    def mvm_adcs(self, programming: bool) -> ADCs:
+        """Return columns, full scale and codes of the ADCs in an MVM."""
+        return self.columns(0), self.full_scale_us, self.mvm_codes(programming)
 
     def cell_range(self) -> tuple[np.ndarray, np.float32]:
         """Return full scale (tile,) and codes on either side of zero of the ADC's cell range."""
@@ -229,18 +232,25 @@ class Core:
             *out,
         )
 
-    def matrices(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance now, refreshed where pulses or time have moved them."""
-        if self._mean is None or self._variance is None:
-            self._mean = np.empty(self.shape, dtype=np.float32)
-            self._variance = np.empty(self.shape, dtype=np.float32)
-            self._stale_s = None
+    def matrices(self) -> tuple[Pair, ...]:
+        """Return mean and variance now, refreshed where pulses or time have moved them.
+
+        A pair for all devices, or in four phases for those that add and those that subtract.
+        """
         if not self._are_fresh():
-            self.conduct(
-                self.clock_s, all_devices(self.config.devices), (self._mean, self._variance)
-            )
+            self._matrices = self.conducted(self.clock_s, self._matrices)
             self._stale_s = self._fresh_until()
-        return self._mean, self._variance
+        return self._matrices
+
+    def conducted(self, clock_s: np.ndarray, out: tuple[Pair, ...] = ()) -> tuple[Pair, ...]:
+        """Return mean and variance at a clock, as `phases.multiply` takes them, in `out` if any."""
+        chosen = selections(self.config.dac.phases, self.config.devices)
+        out = out or tuple(
+            (np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)) for _ in chosen
+        )
+        for select, pair in zip(chosen, out, strict=True):
+            self.conduct(clock_s, select, pair)
+        return turn(out)
 
     def _are_fresh(self) -> bool:
         """Whether the matrices are those of now."""
@@ -261,9 +271,11 @@ class Core:
         The matrices are kept from the second MVM on that finds the devices alike: a method that
         pulses after each one would keep them for nothing.
         """
-        driven = self.engine.quantise(x, F32(half_codes(self.config.dac.bits)))
-        adc = (self.columns(0), self.full_scale_us, self.half_codes(programming=True))
-        if self._measured != self.step and len(x) == 1 and not self._are_fresh():
+        phases = self.config.dac.phases
+        driven = self.engine.quantise(x, F32(self.config.dac.half_codes()))
+        adcs = self.mvm_adcs(programming=True)
+        new = self._measured != self.step and not self._are_fresh()
+        if new and len(x) == 1 and phases == 1:
             y = self.engine.measure(
                 driven[0],
                 pattern,
@@ -275,17 +287,25 @@ class Core:
                 self.config.state_fits(),
                 self.config.state_parameters(),
                 self.number,
-                *adc,
+                *adcs,
             )
             self._measured = self.step
         else:
-            mean, variance = self.matrices()
-            y = self.engine.mvm(
-                driven, group, pattern, mean, variance, self.identity, self.number, *adc
+            matrices = self.matrices()
+            y = multiply(
+                self.engine,
+                phases,
+                driven,
+                group,
+                pattern,
+                matrices,
+                self.identity,
+                self.number,
+                adcs,
             )
         batch = x.shape[1]
         self.number += batch
-        self._count("mvms", float(batch))
+        self._count("mvms", float(batch), phases)
         return y
 
     def read_rows(self, rows: np.ndarray, select: np.ndarray | None, fine: bool) -> np.ndarray:
@@ -312,11 +332,12 @@ class Core:
         self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))
         return out
 
-    def _count(self, name: str, reads: float | np.ndarray) -> None:
+    def _count(self, name: str, reads: float | np.ndarray, phases: int = 1) -> None:
         counters = self.counters  # sums of arrays take half the time that += does
         counters[name] = counters[name] + reads
-        counters["adc_conversions"] = counters["adc_conversions"] + reads * self.extents[:, 1]
-        self.clock_s = self.clock_s + reads * self.config.circuit.t_mvm_s
+        codes = reads * phases * self.extents[:, 1]
+        counters["adc_conversions"] = counters["adc_conversions"] + codes
+        self.clock_s = self.clock_s + reads * self.config.circuit.mvm_s(phases)
 
 
 def all_devices(devices: int) -> np.ndarray:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
-from fastaimc.core import all_devices
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
+from fastaimc.phases import Pair, selections, turn
 
 VECTORS = 1 << 25  # numbers in the stream of noise that a seed may use
 SEEDS = 1 << 20  # such parts; 2**45 numbers follow METRICS
@@ -127,7 +127,7 @@ def mvm_error(
         weights = matrix.target_weights().T.astype(np.float64)
         fit_wanted, wanted = fit_x @ weights, test_x @ weights
         total, residual = measure(matrix)
-        exact, floor = measure(matrix.with_conductances(*exact_conductances(matrix)))
+        exact, floor = measure(matrix.with_conductances(exact_conductances(matrix)))
     linear = float(np.sqrt(max(total**2 - residual**2, 0.0)))
     return MVMError(total=total, linear=linear, residual=residual, exact=exact, floor=floor)
 
@@ -161,23 +161,28 @@ def split_exact(targets: np.ndarray, config: CoreConfig) -> np.ndarray:
     return out
 
 
-def exact_conductances(matrix: AnalogMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance of a core whose cells hold the targets now."""
+def exact_conductances(matrix: AnalogMatrix) -> tuple[Pair, ...]:
+    """Return mean and variance of a core whose cells hold the targets now, a pair a polarity."""
     core, targets = matrix.core, matrix.targets
-    mean = np.empty(core.shape, dtype=np.float32)
-    variance = np.empty(core.shape, dtype=np.float32)
     config = core.config
-    core.engine.drift(
-        split_exact(targets, config),
-        core.last_device,
-        core.last_s,
-        core.clock_s,
-        all_devices(config.devices),
-        core.identity,
-        np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32),
-        config.state_parameters(),
-        0,
-        mean,
-        variance,
-    )
-    return targets, variance
+    phases, devices = config.dac.phases, split_exact(targets, config)
+    fits = np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32)
+    pairs = []
+    for select in selections(phases, config.devices):
+        mean = np.empty(core.shape, dtype=np.float32)
+        variance = np.empty(core.shape, dtype=np.float32)
+        core.engine.drift(
+            devices,
+            core.last_device,
+            core.last_s,
+            core.clock_s,
+            select,
+            core.identity,
+            fits,
+            config.state_parameters(),
+            0,
+            mean,
+            variance,
+        )
+        pairs.append((targets if phases < 4 else mean, variance))
+    return turn(tuple(pairs))

@@ -15,9 +15,10 @@ import fastaimc as fa
 from fastaimc import core as core_module
 from fastaimc import engine as engines
 from fastaimc.config import ADC, CoreConfig, MeltQuench
-from fastaimc.core import CELL_HEADROOM, full_scales
+from fastaimc.core import CELL_HEADROOM
 from fastaimc.job import core_key
 from fastaimc.matrix import AnalogMatrix
+from fastaimc.ranges import full_scales
 from fastaimc.terminals import Terminals
 
 pytestmark = pytest.mark.nojit

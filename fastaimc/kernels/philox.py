@@ -35,6 +35,7 @@ ADC_SHAPE = np.uint32(12)
 INPUTS = np.uint32(13)
 SIGNS = np.uint32(14)
 PERMUTATION = np.uint32(15)
+ADC_DEAD_TIME = np.uint32(16)
 
 _MULTIPLIER_0 = np.uint64(0xD2511F53)
 _MULTIPLIER_1 = np.uint64(0xCD9E8D57)
