@@ -84,6 +84,15 @@ def quantise(x: np.ndarray, half_codes: np.float32) -> np.ndarray:
     return out
 
 
+def apart(columns: np.ndarray) -> np.ndarray:
+    """Return columns that have all seven numbers with one more axis, (tile, 1, 7, column).
+
+    Kernels are compiled for them by themselves, when they are first met: Numba leaves out what the
+    number of axes rules out, and the code for plain columns, (tile, 4, column), stays as it is.
+    """
+    return columns if columns.shape[1] == PLAIN else columns[:, None]
+
+
 @inlined
 def convert(
     y: np.float32,

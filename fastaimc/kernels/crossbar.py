@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastaimc.kernels.converters import PLAIN, convert, convert_fully
+from fastaimc.kernels.converters import apart, convert, convert_fully
 from fastaimc.kernels.hadamard import (
     STRIDE,
     factors,
@@ -97,8 +97,8 @@ def _report(
     out: np.ndarray,
 ) -> None:
     """Add noise to one vector's outputs from column `low` on, and convert them."""
-    if columns.shape[0] > PLAIN:
-        _report_fully(y, variance, words, columns, low, full_scale, half_codes, out)
+    if columns.ndim > 2:  # decided when it is compiled, see `converters.apart`
+        _report_fully(y, variance, words, columns[0], low, full_scale, half_codes, out)
         return
     inverse = _ONE / full_scale
     lsb = full_scale / half_codes if half_codes > _ZERO else full_scale
@@ -304,7 +304,7 @@ def mvm(
     tiles, rows, width = mean.shape
     batch = x.shape[1]
     out = np.empty((tiles, batch, width), np.float32)
-    adc = (identity, np.uint64(number), columns, full_scale, half_codes)
+    adc = (identity, np.uint64(number), apart(columns), full_scale, half_codes)
     if batch <= FEW:
         _few(workers(), x, x * x, group, mean, variance, *adc, out)
     else:
@@ -384,6 +384,6 @@ def read_rows(
     tiles, _, width = mean.shape
     out = np.empty((tiles, len(rows), width), np.float32)
     matrices = (first, mean, variance, identity, step)
-    adc = (columns, full_scale, half_codes)
+    adc = (apart(columns), full_scale, half_codes)
     run(_read_rows, tiles * len(rows), width, rows, *matrices, *adc, out)
     return out
