@@ -215,7 +215,7 @@ def _program(
 
 def _exact(matrices: Matrices) -> Matrices:
     return {
-        name: matrix.with_conductances(*exact_conductances(matrix))
+        name: matrix.with_conductances(exact_conductances(matrix))
         for name, matrix in matrices.items()
     }
 

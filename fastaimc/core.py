@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
-from fastaimc.config.circuit import half_codes
-from fastaimc.effective import Correction, effective
+from fastaimc.effective import Correction, behind
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.noise import Watch, octaves
 from fastaimc.parameters import F32
+from fastaimc.phases import ADCs, Pair, multiply, selections, turn
+from fastaimc.ranges import cell_range, full_scales, numbers, own_ranges
 from fastaimc.stuck import in_vain
 
 NONE = 255  # no device
@@ -20,35 +21,11 @@ PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 
 LOG_AGE_STEP = 0.01  # matrices are refreshed when a cell's log age has moved by more
 CELLS_AT_A_TIME = 1 << 18  # whose rows are read together: what is needed meanwhile is large
 MOST_PULSES = 65535  # of a cell that are counted
-CELL_HEADROOM = 1.25  # assumption: a cell range of n µS a count reaches at least g_max times this
 
 # State arrays by name: everything of a core that a file must hold.
 STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "full_scale_us", "extents")
 KEPT = ("all", "selected")  # corrections of IR drop, by the devices that were read
 COUNTERS = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions", "wait_s")
-
-
-def full_scales(targets: np.ndarray, extents: np.ndarray, config: CoreConfig) -> np.ndarray:
-    """Return the ADC's full scale of every tile: 4 sigma of its outputs for uniform inputs.
-
-    Parameters
-    ----------
-    targets : ndarray
-        (tile, row, column), float32, µS.
-    extents : ndarray
-        Rows and columns in use, (tile, 2).
-
-    Returns
-    -------
-    ndarray
-        (tile,), float32, µS; a tile of zeros gets g_max.
-    """
-    out = np.full(len(targets), config.g_max_us, dtype=np.float32)
-    for tile, (_, columns) in enumerate(extents):
-        power = float(np.vdot(targets[tile], targets[tile]))
-        if power > 0:
-            out[tile] = config.adc.full_scale_sigmas * math.sqrt(power / columns / 3.0)
-    return out
 
 
 @dataclass(slots=True)
@@ -77,6 +54,8 @@ class Core:
         A bit for each device of a cell that no pulse moves, (tile, row, column), uint8.
     corrections : dict
         What the estimate of IR drop left out, by what was read; a checkpoint must hold them.
+    own_ranges : ndarray, optional
+        Full scale of every column in units of its tile's, (tile, column), float32; None: the same.
     """
 
     config: CoreConfig
@@ -94,8 +73,8 @@ class Core:
     cell_pulses: np.ndarray | None = None
     stuck: np.ndarray | None = None
     corrections: dict[str, Correction] = field(default_factory=dict)
-    _mean: np.ndarray | None = None
-    _variance: np.ndarray | None = None
+    own_ranges: np.ndarray | None = None
+    _matrices: tuple[Pair, ...] = ()
     _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
     _pulsed_s: np.ndarray | None = None
     _measured: int = 0  # step of the last MVM without matrices
@@ -125,12 +104,14 @@ class Core:
             clock_s=np.zeros(tiles),
         )
         core.counters = {name: np.zeros(tiles) for name in COUNTERS}
+        if config.adc.range == "column":
+            core.own_ranges = own_ranges(targets, extents, core.full_scale_us, config)
         return core
 
     def part(self, tiles: slice, rows: int, columns: int) -> Core:
         """Return some of the tiles, cut to `rows` and `columns`, with arrays of their own."""
         cut = (tiles, slice(rows), slice(columns))
-        pulses = self.cell_pulses
+        pulses, own = self.cell_pulses, self.own_ranges
         return Core(
             config=self.config,
             engine=self.engine,
@@ -146,6 +127,7 @@ class Core:
             counters={name: value[tiles].copy() for name, value in self.counters.items()},
             cell_pulses=None if pulses is None else pulses[cut].copy(),
             stuck=None if self.stuck is None else self.stuck[cut].copy(),
+            own_ranges=None if own is None else own[tiles, :columns].copy(),
         )
 
     @property
@@ -155,28 +137,30 @@ class Core:
         return tiles, rows, columns
 
     def columns(self, cell_range: int) -> np.ndarray:
-        """Return gain, offset and non-linearity of the ADCs in a range, (tile, 4, column)."""
+        """Return the numbers of the ADCs in a range, (tile, 4 or 7, column); see `Engine.mvm`."""
         if cell_range not in self._columns:
-            adc = self.config.adc
-            stds = np.array([adc.gain_std, adc.offset_std, adc.inl_std], dtype=np.float32)
-            self._columns[cell_range] = self.engine.columns(
-                self.identity, self.shape[2], cell_range, stds
-            )
+            own = self.own_ranges if cell_range == 0 else None
+            self._columns[cell_range] = self.columns_of(cell_range, own)
         return self._columns[cell_range]
+
+    def columns_of(self, cell_range: int, own_ranges: np.ndarray | None) -> np.ndarray:
+        """Return what `columns` does, for ranges (tile, column) of the columns' own."""
+        drawn = self.engine.columns(
+            self.identity, self.shape[2], cell_range, self.config.adc.spreads()
+        )
+        return numbers(drawn, self.config, own_ranges)
 
     def half_codes(self, programming: bool) -> np.float32:
         """Return the codes of the MVM range on either side of zero; 0: ideal."""
         return F32(self.config.adc.half_codes(programming))
 
-    def cell_range(self) -> tuple[np.ndarray, np.float32]:
-        """Return full scale (tile,) and codes on either side of zero of the ADC's cell range."""
-        adc = self.config.adc
-        half = adc.half_codes(programming=True)
-        lsb = adc.cell_lsb_us
-        if lsb is None or half == 0:
-            return self.full_scale_us, F32(half)
-        codes = max(half, math.ceil(CELL_HEADROOM * self.config.g_max_us / lsb))
-        return np.full(self.shape[0], codes * lsb, dtype=np.float32), F32(codes)
+    def mvm_codes(self, programming: bool) -> np.float32:
+        """Return the codes of an MVM's phases, as an engine takes them."""
+        return F32(self.config.adc.mvm_codes(programming, self.config.dac.phases))
+
+    def mvm_adcs(self, programming: bool) -> ADCs:
+        """Return columns, full scale and codes of the ADCs in an MVM."""
+        return self.columns(0), self.full_scale_us, self.mvm_codes(programming)
 
     # -- what changes the devices ------------------------------------------------------------
 
@@ -238,20 +222,15 @@ class Core:
         it is worked out anew, so that the result depends on the devices alone.  `slow` is the slow
         noise as a core in use sees it; None: as one that is looked at once.
         """
-        wires = self.config.wires
-        if wires is None:
+        if self.config.wires is None:
             self._drift(clock_s, select, out, slow=slow)
             return
-        half = self.config.devices_per_polarity
-        devices = np.empty((4, *self.shape), dtype=np.float32)
-        for polarity in range(2):
-            own = np.uint8((2**half - 1) << (half * polarity))
-            part = (devices[polarity], devices[2 + polarity])
-            self._drift(clock_s, select & own, part, slow=slow)
-        np.negative(devices[1], out=devices[1])
+
+        def read(chosen: np.ndarray, part: Pair) -> None:
+            self._drift(clock_s, chosen, part, slow=slow)
+
         kept = None if keep is None else self.corrections.get(keep)
-        unused = self.config.rows - self.shape[1]
-        now = effective(self.engine, wires, unused, devices, out, kept)
+        now = behind(self.engine, self.config, select, read, out, kept)
         if keep is not None and now is not None:
             self.corrections[keep] = now
 
@@ -281,18 +260,31 @@ class Core:
             *out,
         )
 
-    def matrices(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance now, refreshed where pulses or time have moved them."""
-        if self._mean is None or self._variance is None:
-            self._mean = np.empty(self.shape, dtype=np.float32)
-            self._variance = np.empty(self.shape, dtype=np.float32)
-            self._stale_s = None
+    def matrices(self) -> tuple[Pair, ...]:
+        """Return mean and variance now, refreshed where pulses or time have moved them.
+
+        A pair for all devices, or in four phases for those that add and those that subtract.
+        """
         if not self._are_fresh():
-            every = all_devices(self.config.devices)
-            matrices = (self._mean, self._variance)
-            self.conduct(self.clock_s, every, matrices, "all", self._slow())
+            self._matrices = self.conducted(self.clock_s, self._matrices, self._slow())
             self._stale_s = self._fresh_until()
-        return self._mean, self._variance
+        return self._matrices
+
+    def conducted(
+        self, clock_s: np.ndarray, out: tuple[Pair, ...] = (), slow: np.ndarray | None = None
+    ) -> tuple[Pair, ...]:
+        """Return mean and variance at a clock, as `phases.multiply` takes them, in `out` if any.
+
+        `slow` as for `conduct`; with it corrections of the wires are kept.
+        """
+        chosen = selections(self.config.dac.phases, self.config.devices)
+        out = out or tuple(
+            (np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)) for _ in chosen
+        )
+        for index, (select, pair) in enumerate(zip(chosen, out, strict=True)):
+            keep = None if slow is None else ("all", "subtracting")[index]
+            self.conduct(clock_s, select, pair, keep, slow)
+        return turn(out)
 
     def _are_fresh(self) -> bool:
         """Whether the matrices are those of now."""
@@ -323,10 +315,11 @@ class Core:
         The matrices are kept from the second MVM on that finds the devices alike: a method that
         pulses after each one would keep them for nothing.  With wires they are always needed.
         """
-        driven = self.engine.quantise(x, F32(half_codes(self.config.dac.bits)))
-        adc = (self.columns(0), self.full_scale_us, self.half_codes(programming=True))
-        at_once = self.config.wires is None and len(x) == 1
-        if self._measured != self.step and at_once and not self._are_fresh():
+        phases = self.config.dac.phases
+        driven = self.engine.quantise(x, F32(self.config.dac.half_codes()))
+        adcs = self.mvm_adcs(programming=True)
+        new = self._measured != self.step and not self._are_fresh()
+        if new and len(x) == 1 and phases == 1 and self.config.wires is None:
             y = self.engine.measure(
                 driven[0],
                 pattern,
@@ -339,17 +332,25 @@ class Core:
                 self.config.state_parameters(),
                 self._slow(),
                 self.number,
-                *adc,
+                *adcs,
             )
             self._measured = self.step
         else:
-            mean, variance = self.matrices()
-            y = self.engine.mvm(
-                driven, group, pattern, mean, variance, self.identity, self.number, *adc
+            matrices = self.matrices()
+            y = multiply(
+                self.engine,
+                phases,
+                driven,
+                group,
+                pattern,
+                matrices,
+                self.identity,
+                self.number,
+                adcs,
             )
         batch = x.shape[1]
         self.number += batch
-        self._count("mvms", float(batch))
+        self._count("mvms", float(batch), phases)
         return y
 
     def read_rows(self, rows: np.ndarray, select: np.ndarray | None, fine: bool) -> np.ndarray:
@@ -357,12 +358,12 @@ class Core:
         fine = fine and self.config.adc.cell_lsb_us is not None
         full_scale, half = self.full_scale_us, self.half_codes(programming=True)
         if fine:
-            full_scale, half = self.cell_range()
+            full_scale, half = cell_range(self.config, self.full_scale_us)
         adc = (self.columns(int(fine)), full_scale, half)
         tiles, _, columns = self.shape
         wired = None if self.config.wires is None else self._wired(select)
         if select is None:
-            select = all_devices(self.config.devices)
+            select = selections(1, self.config.devices)[0]
         out = np.empty((tiles, len(rows), columns), dtype=np.float32)
         step = max(1, CELLS_AT_A_TIME // (tiles * columns))
         for low in range(0, len(rows), step):
@@ -383,19 +384,16 @@ class Core:
 
     def _wired(self, select: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return what reads of rows show behind the wires: all rows load them, read or not."""
-        if select is None:
-            return self.matrices()
+        if select is None and self.config.dac.phases < 4:
+            return self.matrices()[0]
+        chosen = selections(1, self.config.devices)[0] if select is None else select
         mean, variance = np.empty((2, *self.shape), dtype=np.float32)
-        self.conduct(self.clock_s, select, (mean, variance), "selected", self._slow())
+        self.conduct(self.clock_s, chosen, (mean, variance), "selected", self._slow())
         return mean, variance
 
-    def _count(self, name: str, reads: float | np.ndarray) -> None:
+    def _count(self, name: str, reads: float | np.ndarray, phases: int = 1) -> None:
         counters = self.counters  # sums of arrays take half the time that += does
         counters[name] = counters[name] + reads
-        counters["adc_conversions"] = counters["adc_conversions"] + reads * self.extents[:, 1]
-        self.clock_s = self.clock_s + reads * self.config.circuit.t_mvm_s
-
-
-def all_devices(devices: int) -> np.ndarray:
-    """Return the selection of all of every cell's devices."""
-    return np.full((1, 1, 1), 2**devices - 1, dtype=np.uint8)
+        codes = reads * phases * self.extents[:, 1]
+        counters["adc_conversions"] = counters["adc_conversions"] + codes
+        self.clock_s = self.clock_s + reads * self.config.circuit.mvm_s(phases)

@@ -22,7 +22,7 @@ class Cost:
     mvms, row_reads, adc_conversions : int
         Reads of whole cores, of single rows, and codes converted.
     mvm_equivalents : int
-        ``mvms + row_reads``: either gives one code per column.
+        ``phases * mvms + row_reads``: a phase and a row either give one code per column.
     energy_j : float
         Pulses, and reads by their share of a 256×256 core: rows for the crossbar's half of an
         MVM's energy, columns for the converters' (assumption: half each).
@@ -52,7 +52,8 @@ def cost_of(
     circuit = config.circuit
     cells = extents.prod(axis=1)
     columns = extents[:, 1]
-    mvm_j = circuit.energy_mvm_j * 0.5 * (cells / FULL_CORE + columns / 256)
+    phases = config.dac.phases
+    mvm_j = circuit.mvm_j(phases) * 0.5 * (cells / FULL_CORE + columns / 256)
     row_j = circuit.energy_mvm_j * 0.5 * (columns / FULL_CORE + columns / 256)
     energy = (
         counters["mvms"] * mvm_j
@@ -64,7 +65,7 @@ def cost_of(
     slowest = int(np.argmax(clock_s))
     return Cost(
         **total,
-        mvm_equivalents=total["mvms"] + total["row_reads"],
+        mvm_equivalents=phases * total["mvms"] + total["row_reads"],
         energy_j=float(energy.sum()),
         latency_s=float(clock_s[slowest]),
         wait_s=float(counters["wait_s"][slowest]),

@@ -7,11 +7,12 @@ the estimate alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from fastaimc.config import Wires
+from fastaimc.config import CoreConfig, Wires
 from fastaimc.engine import Engine
 from fastaimc.errors import ConfigError
 from fastaimc.parameters import WireParameters
@@ -108,6 +109,28 @@ def effective(
     assert kept is not None
     mean += kept.value
     return kept
+
+
+def behind(
+    engine: Engine,
+    config: CoreConfig,
+    select: np.ndarray,
+    read: Callable[[np.ndarray, tuple[np.ndarray, np.ndarray]], None],
+    out: tuple[np.ndarray, np.ndarray],
+    kept: Correction | None = None,
+) -> Correction | None:
+    """Write what selected devices conduct behind the config's wires; see `effective`.
+
+    `read` writes mean and variance of what a selection of devices conducts by itself.
+    """
+    assert config.wires is not None
+    half, shape = config.devices_per_polarity, out[0].shape
+    devices = np.empty((4, *shape), dtype=np.float32)
+    for polarity in range(2):
+        own = np.uint8((2**half - 1) << (half * polarity))
+        read(select & own, (devices[polarity], devices[2 + polarity]))
+    np.negative(devices[1], out=devices[1])
+    return effective(engine, config.wires, config.rows - shape[1], devices, out, kept)
 
 
 def _solved(

@@ -168,6 +168,8 @@ def core_arrays(core: Core) -> Arrays:
     for name in WATCH:
         if getattr(core.watch, name) is not None:
             arrays[f"watch.{name}"] = getattr(core.watch, name)
+    if core.own_ranges is not None:
+        arrays["own_ranges"] = core.own_ranges
     return arrays | {f"counters.{name}": core.counters[name] for name in COUNTERS}
 
 
@@ -203,6 +205,10 @@ def core_from(
         raise ValueError(f"tiles that are not within {rows} x {columns} cells")
     if (core.full_scale_us <= 0).any():
         raise ValueError("an ADC without a range")
+    if config.adc.range == "column":
+        core.own_ranges = need("own_ranges", (tiles, columns), np.float32)
+        if (core.own_ranges <= 0).any():
+            raise ValueError("a column's ADC without a range")
     if "cell_pulses" in arrays:
         core.cell_pulses = need("cell_pulses", (tiles, rows, columns), np.uint16)
     if "stuck" in arrays:

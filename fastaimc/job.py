@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastaimc.config import CoreConfig
-from fastaimc.core import Core, all_devices
+from fastaimc.core import Core
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.faults import stick
 from fastaimc.mapping import Mapping
 from fastaimc.matrix import METRICS
+from fastaimc.phases import held, multiply
 from fastaimc.programming.loop import Run
 
 OBSERVED = 64  # vectors of an observation
@@ -111,22 +112,10 @@ def observer(job: Run, engine: Engine) -> Callable[[], tuple[np.ndarray, np.ndar
     group = np.zeros(core.shape[0], dtype=np.int32)
 
     def observe() -> tuple[np.ndarray, np.ndarray]:
-        mean = np.empty(core.shape, dtype=np.float32)
-        variance = np.empty(core.shape, dtype=np.float32)
-        clock = core.clock_s + core.config.t_eval_s
-        core.conduct(clock, all_devices(core.config.devices), (mean, variance))
-        y = engine.mvm(
-            x[None],
-            group,
-            NO_PATTERN,
-            mean,
-            variance,
-            core.identity,
-            METRICS,
-            core.columns(0),
-            core.full_scale_us,
-            core.half_codes(programming=False),
-        )
+        matrices = core.conducted(core.clock_s + core.config.t_eval_s)
+        mean, adcs = held(matrices), core.mvm_adcs(programming=False)
+        inputs = (x[None], group, NO_PATTERN, matrices, core.identity, METRICS)
+        y = multiply(engine, core.config.dac.phases, *inputs, adcs)
         if "scale" in job.state:
             y = y * job.state["scale"][:, None, :] + job.state["offset"][:, None, :]
         errors = np.zeros((2, core.shape[0]))

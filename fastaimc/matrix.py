@@ -11,9 +11,10 @@ import numpy as np
 
 from fastaimc import engine as engines
 from fastaimc import stuck
+from fastaimc.calibration import calibrated
+from fastaimc.compensation import correction
 from fastaimc.config import CoreConfig
-from fastaimc.config.circuit import half_codes
-from fastaimc.core import Core, all_devices
+from fastaimc.core import Core
 from fastaimc.cost import Cost
 from fastaimc.errors import InputError, check_number
 from fastaimc.mapping import (
@@ -24,12 +25,13 @@ from fastaimc.mapping import (
     split_inputs,
 )
 from fastaimc.parameters import F32
+from fastaimc.phases import ADCs, Pair, held, multiply
 from fastaimc.programmed import Programmed, pack, unpack
 
 # Streams of noise beside the user's vectors 0, 1, ...: each has numbers of its own.
 CALIBRATION = 1 << 45
 METRICS = 1 << 46
-CALIBRATION_VECTORS = 128  # assumption: of the global compensation
+CALIBRATION_VECTORS = 128  # assumption: of the compensation; those of the ADCs' ranges follow
 CALIBRATION_KEY = np.array([0x0CA1, 0x1B8A], dtype=np.uint32)  # inputs that a chip has stored
 WORK_PER_CALL = 2**33  # multiply-adds of a compiled call: far below a second
 
@@ -59,7 +61,7 @@ class AnalogMatrix:
         programmed: Programmed,
         time_s: float,
         threads: int | None = None,
-        conductances: tuple[np.ndarray, np.ndarray] | None = None,
+        conductances: tuple[Pair, ...] | None = None,
     ) -> None:
         self._programmed = programmed
         self._threads = threads
@@ -161,36 +163,34 @@ class AnalogMatrix:
         """Return an equal matrix with a counter and a clock of its own."""
         return self.at(self._time_s)
 
-    def _set_time(
-        self, time_s: float, conductances: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> None:
+    def _set_time(self, time_s: float, conductances: tuple[Pair, ...] | None = None) -> None:
         check_number("time_s", time_s, least=0)
         core = self._programmed.core
         self._time_s = float(time_s)
         with core.engine.threads(self._threads):
-            if conductances is None:
-                conductances = (np.empty(core.shape, np.float32), np.empty(core.shape, np.float32))
-                clock = core.clock_s + self._time_s
-                core.conduct(clock, all_devices(core.config.devices), conductances)
-            self._mean, self._variance = conductances
-            self._compensation = self._compensate()
+            self._matrices = conductances or core.conducted(core.clock_s + self._time_s)
+            self._adcs = self._ranged()
+            self._scale, self._offset = self._compensate()
 
-    def _compensate(self) -> np.ndarray:
-        """Return the scale of every tile that fits its calibration outputs, (tile,), float32."""
-        core, targets = self._programmed.core, self._programmed.targets
-        scale = np.ones(core.shape[0], dtype=np.float32)
-        if self.config.compensation == "none":
-            return scale
+    def _ranged(self) -> ADCs:
+        """Return columns, full scale and codes of the ADCs, with calibrated ranges if asked for."""
+        core = self._programmed.core
+        adcs = core.mvm_adcs(programming=False)
+        if self.config.adc.range not in ("calibrated", "calibrated_column"):
+            return adcs
+        number = CALIBRATION + CALIBRATION_VECTORS
+        state = (self._matrices, core.identity, core.extents)
+        full_scale, own = calibrated(core.engine, self.config, *state, CALIBRATION_KEY, number)
+        return core.columns_of(0, own), full_scale, adcs[2]
+
+    def _compensate(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return scale and offset of the config's compensation; see `compensation.correction`."""
+        core, kind = self._programmed.core, self.config.compensation
+        if kind == "none":
+            return np.ones((core.shape[0], 1, 1), dtype=np.float32), None
         x = core.engine.inputs(0, CALIBRATION_KEY, 0, CALIBRATION_VECTORS, core.shape[1])
         y = self._tiles(x[None], np.zeros(core.shape[0], dtype=np.int32), CALIBRATION)
-        for tile in range(core.shape[0]):
-            columns = int(core.extents[tile, 1])
-            wanted = (x @ targets[tile, :, :columns]).astype(np.float64)
-            seen = y[tile, :, :columns]
-            power = float(np.vdot(seen, seen))
-            fit = float(np.vdot(wanted, seen)) / power if power > 0 else 1.0
-            scale[tile] = fit if fit > 0 else 1.0
-        return scale
+        return correction(kind, x, y, self._programmed.targets, core.extents)
 
     # -- products ------------------------------------------------------------------------------
 
@@ -238,11 +238,11 @@ class AnalogMatrix:
 
     def weights(self) -> np.ndarray:
         """Return what the cells hold now, (out, in), in units of the weights."""
-        return from_tiles(self._programmed.mapping, self._mean)
+        return from_tiles(self._programmed.mapping, held(self._matrices))
 
     def conductances(self) -> np.ndarray:
         """Return what the cells hold now, (tile, row, column), float32, µS: a copy."""
-        return self._mean.copy()
+        return held(self._matrices).copy()
 
     def target_weights(self) -> np.ndarray:
         """Return what the cells were to hold, (out, in)."""
@@ -275,14 +275,16 @@ class AnalogMatrix:
         programmed = self._programmed
         core, mapping = programmed.core, programmed.mapping
         group = np.repeat(np.arange(mapping.blocks[0], dtype=np.int32), mapping.blocks[1])
-        step = max(1, WORK_PER_CALL // self._mean.size)
+        step = max(1, WORK_PER_CALL // core.last_device.size)
         out = np.empty((len(vectors), self.shape[0]), dtype=np.float32)
         with core.engine.threads(self._threads, blas=False):
             for low in range(0, len(vectors), step):
                 part = vectors[low : low + step] / F32(self.input_range)
                 x = split_inputs(mapping, part, core.shape[1])
                 y = self._tiles(x, group, number + low)
-                y *= self._compensation[:, None, None]
+                y *= self._scale
+                if self._offset is not None:
+                    y += self._offset
                 out[low : low + step] = join_outputs(mapping, y)
         out *= F32(self.input_range)
         return out
@@ -290,18 +292,9 @@ class AnalogMatrix:
     def _tiles(self, x: np.ndarray, group: np.ndarray, number: int) -> np.ndarray:
         """Return what every tile reports, with its column correction, (tile, batch, column)."""
         core = self._programmed.core
-        y = core.engine.mvm(
-            core.engine.quantise(x, F32(half_codes(self.config.dac.bits))),
-            group,
-            engines.NO_PATTERN,
-            self._mean,
-            self._variance,
-            core.identity,
-            number,
-            core.columns(0),
-            core.full_scale_us,
-            core.half_codes(programming=False),
-        )
+        driven = core.engine.quantise(x, F32(self.config.dac.half_codes()))
+        inputs = (driven, group, engines.NO_PATTERN, self._matrices, core.identity, number)
+        y = multiply(core.engine, self.config.dac.phases, *inputs, self._adcs)
         y *= self._programmed.scale[:, None, :]
         y += self._programmed.offset[:, None, :]
         return y
@@ -332,14 +325,17 @@ class AnalogMatrix:
     def number(self, value: int) -> None:
         self._number = value
 
-    def with_conductances(self, mean: np.ndarray, variance: np.ndarray) -> AnalogMatrix:
-        """Return a matrix in the same periphery whose cells are as given, nothing corrected."""
+    def with_conductances(self, matrices: tuple[Pair, ...]) -> AnalogMatrix:
+        """Return a matrix in the same periphery whose cells are as given, nothing corrected.
+
+        They are mean and variance of whole cells, or in four phases of both polarities.
+        """
         plain = replace(
             self._programmed,
             scale=np.ones_like(self._programmed.scale),
             offset=np.zeros_like(self._programmed.offset),
         )
-        return AnalogMatrix(plain, self._time_s, self._threads, (mean, variance))
+        return AnalogMatrix(plain, self._time_s, self._threads, matrices)
 
     # -- in memory -----------------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
-from fastaimc.core import all_devices
-from fastaimc.effective import effective
+from fastaimc.effective import behind
 from fastaimc.engine import NO_SLOW_NOISE
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
+from fastaimc.phases import Pair, selections, turn
 
 VECTORS = 1 << 25  # numbers in the stream of noise that a seed may use
 SEEDS = 1 << 20  # such parts; 2**45 numbers follow METRICS
@@ -129,7 +129,7 @@ def mvm_error(
         weights = matrix.target_weights().T.astype(np.float64)
         fit_wanted, wanted = fit_x @ weights, test_x @ weights
         total, residual = measure(matrix)
-        exact, floor = measure(matrix.with_conductances(*exact_conductances(matrix)))
+        exact, floor = measure(matrix.with_conductances(exact_conductances(matrix)))
     linear = float(np.sqrt(max(total**2 - residual**2, 0.0)))
     return MVMError(total=total, linear=linear, residual=residual, exact=exact, floor=floor)
 
@@ -163,38 +163,26 @@ def split_exact(targets: np.ndarray, config: CoreConfig) -> np.ndarray:
     return out
 
 
-def exact_conductances(matrix: AnalogMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance of a core whose cells hold the targets now, behind its wires."""
-    core, targets = matrix.core, matrix.targets
-    config = core.config
-    held = split_exact(targets, config)
+def exact_conductances(matrix: AnalogMatrix) -> tuple[Pair, ...]:
+    """Return mean and variance of a core whose cells hold the targets now, a pair a polarity.
 
-    def read(select: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    Behind its wires, if it has any.
+    """
+    core, config = matrix.core, matrix.core.config
+    held = split_exact(matrix.targets, config)
+    still = np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32)
+
+    def read(select: np.ndarray, out: Pair) -> None:
+        state = (held, core.last_device, core.last_s, core.clock_s, select, core.identity)
+        core.engine.drift(*state, still, config.state_parameters(), NO_SLOW_NOISE, 0, *out)
+
+    pairs = []
+    for select in selections(config.dac.phases, config.devices):
         mean, variance = np.empty((2, *core.shape), dtype=np.float32)
-        core.engine.drift(
-            held,
-            core.last_device,
-            core.last_s,
-            core.clock_s,
-            select,
-            core.identity,
-            np.where(np.arange(3)[:, None] < 2, 0, config.state_fits()).astype(np.float32),
-            config.state_parameters(),
-            NO_SLOW_NOISE,
-            0,
-            mean,
-            variance,
-        )
-        return mean, variance
-
-    if config.wires is None:
-        return targets, read(all_devices(config.devices))[1]
-    half = config.devices_per_polarity
-    variances = [
-        read(np.full((1, 1, 1), (2**half - 1) << shift, np.uint8))[1] for shift in (0, half)
-    ]
-    devices = np.stack([np.maximum(targets, 0), np.maximum(-targets, 0), *variances])
-    mean, variance = np.empty((2, *core.shape), dtype=np.float32)
-    unused = config.rows - core.shape[1]
-    effective(core.engine, config.wires, unused, devices, (mean, variance))
-    return mean, variance
+        if config.wires is not None:
+            behind(core.engine, config, select, read, (mean, variance))
+        else:
+            read(select, (mean, variance))
+            mean = matrix.targets if config.dac.phases < 4 else mean
+        pairs.append((mean, variance))
+    return turn(tuple(pairs))

@@ -7,6 +7,7 @@ import numpy as np
 from fastaimc.core import Core
 from fastaimc.engine import NO_PATTERN
 from fastaimc.nominal import Nominal
+from fastaimc.ranges import cell_range
 
 
 class Terminals:
@@ -39,7 +40,7 @@ class Terminals:
         core = self._core
         full_scale, half = core.full_scale_us, core.half_codes(programming=True)
         if fine and core.config.adc.cell_lsb_us is not None:
-            full_scale, half = core.cell_range()
+            full_scale, half = cell_range(core.config, core.full_scale_us)
         return full_scale / half if half > 0 else np.zeros_like(full_scale)
 
     def mvm(self, x: np.ndarray, pattern: np.ndarray = NO_PATTERN) -> np.ndarray:

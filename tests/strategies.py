@@ -120,6 +120,9 @@ half_codes = st.sampled_from([None, *range(2, 17)]).map(
     lambda bits: F32(0 if bits is None else 2 ** (bits - 1) - 1)
 )
 
+# Beyond plain columns also the sign alone, and codes of one sign.
+any_codes = half_codes | st.sampled_from([F32(0.5), F32(-1), F32(-255), F32(-65535)])
+
 
 def floats(low: float, high: float) -> st.SearchStrategy[float]:
     return st.floats(float(F32(low)), float(F32(high)), width=32, allow_subnormal=False)
@@ -145,6 +148,25 @@ def normals(generator: np.random.Generator, shape: tuple[int, ...], std: float) 
 
 
 @st.composite
+def adcs(draw: st.DrawFn, generator: np.random.Generator, tiles: int, width: int) -> Call:
+    """Plain columns, or ones with dead time, noise and range of their own; full scale to come."""
+    spread = draw(st.sampled_from([0, 0.03, 0.15]))
+    columns = np.clip(normals(generator, (tiles, 4, width), spread), -0.4, 0.4)
+    plain = draw(st.booleans())
+    if not plain:
+        more = generator.uniform(0, 1, (tiles, 3, width)).astype(np.float32)
+        more[:, 0] *= draw(st.sampled_from([0, 0.3, 10]))
+        more[:, 1] *= draw(st.sampled_from([0, 0.02]))
+        more[:, 2] = 0.25 + more[:, 2]
+        columns = np.concatenate([columns, more], axis=1)
+    return {
+        "columns": columns,
+        "full_scale": np.ones(tiles, np.float32),
+        "half_codes": draw(half_codes if plain else any_codes),
+    }
+
+
+@st.composite
 def crossbar_calls(draw: st.DrawFn, size: Size, rows_alone: bool = False) -> Call:
     """MVMs, or reads of single rows; the ADC's range is exceeded here and there."""
     generator = np.random.default_rng(draw(seeds))
@@ -154,12 +176,8 @@ def crossbar_calls(draw: st.DrawFn, size: Size, rows_alone: bool = False) -> Cal
     groups = draw(st.integers(1, 3))
     batch = draw(st.integers(0, size.batch))
     span = draw(floats(0.3, 5)) * float(np.sqrt(1 if rows_alone else rows)) * mean.std()
-    spread = draw(st.sampled_from([0, 0.03, 0.15]))
-    adc: Call = {
-        "columns": np.clip(normals(generator, (tiles, 4, width), spread), -0.4, 0.4),
-        "full_scale": (span + generator.uniform(1, 2, tiles)).astype(np.float32),
-        "half_codes": draw(half_codes),
-    }
+    adc = draw(adcs(generator, tiles, width))
+    adc["full_scale"] = (span + generator.uniform(1, 2, tiles)).astype(np.float32)
     state: Call = {
         "mean": mean,
         "variance": (noise * generator.uniform(0, 2, shape)).astype(np.float32),

@@ -263,7 +263,7 @@ def test_bad_hyper_parameters(make: Any, arguments: dict[str, Any], message: str
 
 @pytest.mark.parametrize("bits", [0, 40])
 def test_bits_of_no_converter(bits: int) -> None:
-    message = f"adc.bits must be from 2 to 16, got {bits}"
+    message = f"adc.bits must be from 1 to 16, got {bits}"
     refused(ConfigError, message, lambda: fa.override(HERMES, {"adc.bits": bits}))
 
 

@@ -51,12 +51,15 @@ SOURCE = re.compile(r"assumption|HERMES|aihwkit|et al\.|derived")
 
 POSITIVE = (
     *("g_max_us", "weight_quantile", "state_scale_us", "adc.cell_lsb_us", "adc.full_scale_sigmas"),
+    "adc.range_quantile",
     *("device.g_set_us", "device.decades", "device.centre_ua", "device.width_ua"),
     *("device.current_min_ua", "drift.t_ref_s", "drift.t_on_s", "read_noise.t_read_s"),
 )
 NOT_NEGATIVE = (
     *("t_eval_s", "adc.gain_std", "adc.offset_std", "adc.inl_std", "circuit.t_mvm_s"),
-    *("circuit.energy_mvm_j", "circuit.t_pulse_s", "circuit.energy_set_j"),
+    *("adc.noise_std", "adc.dead_time", "adc.dead_time_std", "circuit.t_phase_s"),
+    *("circuit.energy_mvm_j", "circuit.energy_phase_j", "circuit.t_pulse_s"),
+    "circuit.energy_set_j",
     *("circuit.energy_reset_j", "device.g_set_spread", "device.centre_spread"),
     *("device.width_spread", "device.jitter_ua", "device.floor_us"),
     *("wires.row_ohm", "wires.column_ohm"),
@@ -71,9 +74,10 @@ INTEGERS = {
     "rows": (1, 65536),
     "columns": (1, 65536),
     "devices_per_polarity": (1, 4),
-    "dac.bits": (2, 16),
-    "adc.bits": (2, 16),
-    "adc.programming_bits": (2, 16),
+    "dac.bits": (1, 16),
+    "dac.phases": (1, 4),
+    "adc.bits": (1, 16),
+    "adc.programming_bits": (1, 16),
     "circuit.parallel_pulses": (1, 65536),
 }
 MOST = {
@@ -81,6 +85,10 @@ MOST = {
     "adc.gain_std": 0.15,
     "adc.offset_std": 0.15,
     "adc.inl_std": 0.15,
+    "adc.range_quantile": 1,
+    "adc.noise_std": 1,
+    "adc.dead_time": 10,
+    "adc.dead_time_std": 1,
     "device.g_set_spread": 1,
     "device.centre_spread": 0.15,
     "device.width_spread": 0.15,
@@ -133,7 +141,7 @@ def refused(path: str, value: Any, rule: str, given: str | None = None) -> None:
 
 
 def test_every_field_is_tried_below() -> None:
-    tried = {*NUMBERS, *INTEGERS, *TUPLES, *TYPES, "compensation", "wires.solver"}
+    tried = {*NUMBERS, *INTEGERS, *TUPLES, *TYPES, "compensation", "wires.solver", "adc.range"}
     assert tried == set(paths(HERMES))
 
 
@@ -157,7 +165,8 @@ def test_positive_numbers(path: str) -> None:
 @pytest.mark.parametrize("path", NOT_NEGATIVE)
 def test_numbers_from_zero(path: str) -> None:
     refused(path, -1e-6, "be >= 0")
-    assert fa.override(HERMES, {path: 0.0}) != HERMES
+    other = fa.override(HERMES, {path: 0.01})
+    assert fa.override(other, {path: 0.0}) != other
 
 
 @pytest.mark.parametrize("path", MOST)
@@ -178,10 +187,10 @@ def test_integers(path: str) -> None:
         fa.override(HERMES, {path: value} | small)
 
 
-@pytest.mark.parametrize("bits", [0, 1, 17, 40])
+@pytest.mark.parametrize("bits", [0, -1, 17, 40])
 @pytest.mark.parametrize("path", ["dac.bits", "adc.bits", "adc.programming_bits"])
 def test_bits_that_no_converter_has(path: str, bits: int) -> None:
-    refused(path, bits, "be from 2 to 16")
+    refused(path, bits, "be from 1 to 16")
 
 
 @pytest.mark.parametrize("path", ["dac.bits", "adc.bits", "adc.programming_bits", "drift"])
@@ -231,8 +240,17 @@ def test_programmed_states_have_coefficients(value: Any, message: str) -> None:
         ("drift.mean.low", 1.0, "fit.low must be <= fit.high (0.13), got 1.0"),
         ("wires.solver", "iterativ", "(did you mean 'iterative'?)"),
         ("compensation", "globl", "(did you mean 'global'?)"),
-        ("compensation", None, "compensation must be one of 'global', 'none', got None"),
-        ("compensation", [], "compensation must be one of 'global', 'none', got []"),
+        ("compensation", None, "must be one of 'global', 'column', 'affine', 'none', got None"),
+        ("compensation", [], "must be one of 'global', 'column', 'affine', 'none', got []"),
+        ("dac.phases", 3, "dac.phases must be one of 1, 2, 4, got 3"),
+        ("adc.range", 0, "adc.range must be > 0, got 0"),
+        ("adc.range", -5.0, "adc.range must be > 0, got -5.0"),
+        ("adc.range", math.inf, "adc.range must be finite, got inf"),
+        ("adc.range", "colunm", "(did you mean 'column'?)"),
+        (
+            *("adc.range", None),
+            "must be a number of µS > 0, or one of 'core', 'column', 'calibrated', 'calibrated_col",
+        ),
     ],
 )
 def test_impossible_ranges_and_choices(path: str, value: Any, message: str) -> None:

@@ -86,7 +86,7 @@ core_configs = st.builds(
     read_noise=st.none()
     | st.builds(ReadNoise, q=fits(), t_read_s=floats(1e-9, 1e-6), window_s=floats(1e-5, 1)),
     state_scale_us=plus,
-    dac=st.builds(DAC, bits=bits),
+    dac=st.builds(DAC, bits=bits, phases=st.sampled_from([1, 2, 4])),
     adc=st.builds(
         ADC,
         bits=bits,
@@ -96,6 +96,11 @@ core_configs = st.builds(
         gain_std=share,
         offset_std=share,
         inl_std=share,
+        range=st.sampled_from(["core", "column", "calibrated", "calibrated_column"]) | plus,
+        range_quantile=floats(0.5, 1),
+        noise_std=share,
+        dead_time=share,
+        dead_time_std=share,
     ),
     circuit=st.builds(Circuit, t_mvm_s=plus, parallel_pulses=st.integers(1, 65536)),
     wires=st.none()
@@ -105,7 +110,7 @@ core_configs = st.builds(
         column_ohm=plus,
         solver=st.sampled_from(["iterative", "estimate", "exact"]),
     ),
-    compensation=st.sampled_from(["global", "none"]),
+    compensation=st.sampled_from(["global", "column", "affine", "none"]),
     t_eval_s=plus,
 )
 
@@ -195,7 +200,7 @@ CORE = '{"kind": "CoreConfig"}'
             edited(device={"kind": "ProgrammedState", "std_us": 1.0}),
             "device.std_us must be a tuple",
         ),
-        (edited(dac={"kind": "DAC", "bits": 40}), "dac.bits must be from 2 to 16, got 40"),
+        (edited(dac={"kind": "DAC", "bits": 40}), "dac.bits must be from 1 to 16, got 40"),
     ],
 )
 def test_json_that_is_no_config(text: Any, message: str) -> None:
@@ -262,7 +267,7 @@ def test_override_names_the_nearest_path(path: str, message: str) -> None:
         (HERMES, {3: 1}, "path must be of type str, got 3"),
         (HERMES, [("rows", 1)], r"changes must be of type Mapping, got \[\('rows', 1\)\]"),
         ("hermes", {"rows": 1}, "config must be of type CoreConfig, got 'hermes'"),
-        (HERMES, {"adc.bits": 0}, "adc.bits must be from 2 to 16, got 0"),
+        (HERMES, {"adc.bits": 0}, "adc.bits must be from 1 to 16, got 0"),
     ],
 )
 def test_override_of_what_cannot_be(config: Any, changes: Any, message: str) -> None:

@@ -15,9 +15,9 @@ import fastaimc as fa
 from fastaimc import core as core_module
 from fastaimc import engine as engines
 from fastaimc.config import ADC, CoreConfig, MeltQuench
-from fastaimc.core import CELL_HEADROOM, full_scales
 from fastaimc.job import core_key
 from fastaimc.matrix import AnalogMatrix
+from fastaimc.ranges import CELL_HEADROOM, cell_range, full_scales
 from fastaimc.terminals import Terminals
 
 pytestmark = pytest.mark.nojit
@@ -68,7 +68,7 @@ def test_the_cell_range(engine: str, bits: int, cell_lsb_us: float, codes: int) 
     adc = ADC(bits=bits, cell_lsb_us=cell_lsb_us)
     core = blank(quiet(device=MeltQuench(), adc=adc), engine=engine)
     assert codes == max(2 ** (bits - 1) - 1, int(np.ceil(CELL_HEADROOM * 20 / cell_lsb_us)))
-    full_scale, half = core.cell_range()
+    full_scale, half = cell_range(core.config, core.full_scale_us)
     assert half == codes
     np.testing.assert_allclose(full_scale, codes * cell_lsb_us, rtol=1e-6)
     terminals = Terminals(core, np.ones(core.shape, np.float32))

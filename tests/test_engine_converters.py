@@ -16,7 +16,8 @@ from fastaimc.reference import converters as reference
 @st.composite
 def column_calls(draw: st.DrawFn, size: Size) -> Call:
     tiles, _, count = draw(strategies.shapes(size))
-    stds = np.array([draw(strategies.floats(0, 0.15)) for _ in range(3)], np.float32)
+    sorts = draw(st.integers(3, 4))
+    stds = np.array([draw(strategies.floats(0, 0.15)) for _ in range(sorts)], np.float32)
     return {
         "identity": strategies.identities(np.random.default_rng(draw(strategies.seeds)), tiles),
         "count": count,
@@ -35,7 +36,10 @@ def quantise_calls(draw: st.DrawFn, size: Size) -> Call:
     x = np.random.default_rng(draw(strategies.seeds)).uniform(-1, 1, shape) * draw(
         strategies.floats(0, 3)
     )
-    return {"x": x.astype(np.float32), "half_codes": draw(strategies.half_codes)}
+    return {
+        "x": x.astype(np.float32),
+        "half_codes": draw(strategies.half_codes | st.just(F32(0.5))),
+    }
 
 
 def codes(values: np.ndarray, half_codes: np.float32) -> np.ndarray:
@@ -53,7 +57,7 @@ def codes(values: np.ndarray, half_codes: np.float32) -> np.ndarray:
 def test_columns(size: Size, data: st.DataObject) -> None:
     call = data.draw(column_calls(size))
     found, expected = strategies.twins("columns", call)
-    assert found.out.shape == (len(call["identity"]), 4, call["count"])
+    assert found.out.shape == (len(call["identity"]), len(call["stds"]) + 1, call["count"])
     assert found.out.dtype == np.float32
     np.testing.assert_allclose(
         found.out, expected.out, rtol=tolerances.COLUMNS_RELATIVE, atol=tolerances.SMALLEST
@@ -64,7 +68,7 @@ def test_columns(size: Size, data: st.DataObject) -> None:
 @TWINS
 def test_columns_are_their_own(engine: Engine) -> None:
     """Every range, tile, key and sort of error draws its own; the width of a tile draws none."""
-    stds = np.full(3, 0.1, np.float32)
+    stds = np.full(4, 0.1, np.float32)
     identity = np.array([[1, 2, 0], [1, 2, 1], [1, 3, 0], [2, 2, 0]], np.uint32)
     mvm, cell = (engine.columns(identity, 6, cell_range, stds) for cell_range in (0, 1))
     drawn = np.concatenate([mvm, cell]).ravel()
@@ -82,7 +86,7 @@ def test_quantise(size: Size, data: st.DataObject) -> None:
     call = data.draw(quantise_calls(size))
     found, expected = strategies.twins("quantise", call)
     half = call["half_codes"]
-    if half == 0:
+    if half in (0, 0.5):  # nothing is rounded
         np.testing.assert_array_equal(found.out, expected.out)
         return
     # Away from an edge the same bits; beside one the code on either side.
@@ -104,6 +108,9 @@ def test_quantise_saturates_and_rounds_half_to_even(engine: Engine) -> None:
     grid = [-1, -1, -2 / 3, -1 / 3, 0, 1 / 3, 2 / 3, 1, 1]  # two bits: 3 codes, ±1.5 goes to ±2
     x[np.abs(x) == F32(1 / 6)] *= F32(1.01)
     np.testing.assert_array_equal(engine.quantise(x, F32(3)).ravel(), F32(grid))
+    signs = [-1, -1, -1, -1, 1, 1, 1, 1, 1]  # one bit
+    np.testing.assert_array_equal(engine.quantise(x, F32(0.5)).ravel(), F32(signs))
+    np.testing.assert_array_equal(engine.quantise(F32([[[-0.0]]]), F32(0.5)), F32([[[1]]]))
 
 
 # --- arguments and constants ---------------------------------------------------------------------

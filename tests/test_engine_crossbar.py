@@ -13,13 +13,26 @@ from fastaimc.kernels import hadamard
 from fastaimc.parameters import F32
 
 
+def coded(u: np.ndarray, least: float, half: float) -> np.ndarray:
+    """The codes of what an ADC is to round; half a code is the sign alone."""
+    if half < 1:
+        return np.where(u >= 0, half, -half)
+    rounded: np.ndarray = np.rint(np.clip(u, least, 1) * half)
+    return rounded
+
+
 def hold_adc(
     call: Call, name: str, found: np.ndarray, error: np.ndarray, size: np.ndarray
 ) -> np.ndarray:
     """Hold reported values to the reference's, with their error before the ADC; one code only
     within it of a rounding edge.  Return where the code is certain."""
     exact = strategies.run(REFERENCE, name, {**call, "half_codes": F32(0)}).out.astype(np.float64)
-    full_scale = call["full_scale"].astype(np.float64)[:, None, None]
+    full_scale = np.stack(
+        [
+            tolerances.column_scale(columns, float(whole))[None]
+            for columns, whole in zip(call["columns"], call["full_scale"], strict=True)
+        ]
+    )
     half = float(call["half_codes"])
     slack = np.stack(
         [
@@ -28,16 +41,25 @@ def hold_adc(
         ]
     )
     exact /= full_scale
-    slack += 2 * tolerances.EPS * np.abs(exact)  # either twin rounds what it reports
+    slack += tolerances.REPORT_RELATIVE * np.abs(exact)
     if half == 0:
         assert (np.abs(found / full_scale - exact) <= slack).all()
         return np.ones(found.shape, bool)
-    code = np.rint(found / full_scale * half)
+    least, half = -1.0 if half > 0 else 0.0, abs(half)
+    code = found / full_scale * half
+    code = np.copysign(half, code) if half < 1 else np.rint(code)
     np.testing.assert_allclose(found, code / half * full_scale, rtol=tolerances.CODE_RELATIVE)
-    low = np.rint(np.clip(exact - slack, -1, 1) * half)
-    high = np.rint(np.clip(exact + slack, -1, 1) * half)
+    low, high = (coded(exact + sign * slack, least, half) for sign in (-1, 1))
     assert ((low <= code) & (code <= high)).all()
     return low == high
+
+
+def own_noise(call: Call, tile: int) -> np.ndarray | float:
+    """What every conversion of a tile's columns adds, µS."""
+    columns = call["columns"][tile].astype(np.float64)
+    if len(columns) == 4:
+        return 0.0
+    return tolerances.column_scale(columns, float(call["full_scale"][tile])) * columns[5]
 
 
 # --- mvm ----------------------------------------------------------------------------------------
@@ -50,11 +72,12 @@ def hold_mvm(call: Call) -> None:
     assert found.out.shape == (tiles, x.shape[1], width)
     assert found.out.dtype == np.float32
     before = [
-        tolerances.current(x[group[t]], call["mean"][t], call["variance"][t]) for t in range(tiles)
+        tolerances.current(x[group[t]], call["mean"][t], call["variance"][t], own_noise(call, t))
+        for t in range(tiles)
     ]
     error, size = (np.stack(parts) for parts in zip(*before, strict=True))
     certain = hold_adc(call, "mvm", found.out, error, size)
-    if call["half_codes"] > 0:
+    if call["half_codes"] != 0:
         np.testing.assert_allclose(
             found.out[certain], expected.out[certain], rtol=tolerances.CODE_RELATIVE
         )
@@ -83,10 +106,12 @@ def test_a_batch_draws_what_single_vectors_draw(size: Size, data: st.DataObject)
         one = {**call, "x": call["x"][:, b : b + 1].copy(), "number": call["number"] + b}
         single = strategies.run(NUMBA, "mvm", one).out[:, 0]
         for t, group in enumerate(call["group"]):
-            error, size_ = tolerances.current(x[group, b], call["mean"][t], call["variance"][t])
-            scale = float(call["full_scale"][t])
-            bound = 2 * scale * tolerances.adc(error, size_, call["columns"][t], scale)
-            slack = bound + 2 * tolerances.EPS * np.abs(single[t])
+            held = (call["mean"][t], call["variance"][t], own_noise(call, t))
+            error, size_ = tolerances.current(x[group, b], *held)
+            columns, full = call["columns"][t], float(call["full_scale"][t])
+            scale = tolerances.column_scale(columns, full)
+            bound = 2 * scale * tolerances.adc(error, size_, columns, full)
+            slack = bound + 2 * tolerances.REPORT_RELATIVE * np.abs(single[t])
             assert (np.abs(single[t] - whole[t, b]) <= slack).all()
 
 
@@ -147,9 +172,10 @@ def hold_rows(call: Call) -> None:
                 call[k][t, row - call["first"]].astype(np.float64)[None]
                 for k in ("mean", "variance")
             )
-            error[t, index], size[t, index] = tolerances.current(one, mean, variance)
+            own = own_noise(call, t)
+            error[t, index], size[t, index] = tolerances.current(one, mean, variance, own)
     certain = hold_adc(call, "read_rows", found.out, error, size)
-    if call["half_codes"] > 0:
+    if call["half_codes"] != 0:
         np.testing.assert_allclose(
             found.out[certain], expected.out[certain], rtol=tolerances.CODE_RELATIVE
         )

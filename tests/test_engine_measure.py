@@ -41,10 +41,8 @@ def measure_calls(draw: st.DrawFn, size: Size, in_lines: bool) -> Call:
         "pattern": given_["pattern"],
         **{key: drift[key] for key in STATE},
         "number": draw(strategies.numbers),
-        "columns": np.clip(strategies.normals(generator, (tiles, 4, columns), 0.03), -0.4, 0.4),
-        "full_scale": generator.uniform(20, 200, tiles).astype(np.float32),
-        "half_codes": draw(strategies.half_codes),
-    }
+        **draw(strategies.adcs(generator, tiles, columns)),
+    } | {"full_scale": generator.uniform(20, 200, tiles).astype(np.float32)}
 
 
 def in_two(engine: Engine, call: Call) -> np.ndarray:

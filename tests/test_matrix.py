@@ -289,7 +289,7 @@ def test_copies_are_equal_and_apart(matrix: fa.AnalogMatrix, duplicate: Any) -> 
 
 
 def test_other_conductances_leave_what_was_programmed(matrix: fa.AnalogMatrix) -> None:
-    other = matrix.with_conductances(matrix.targets, np.zeros_like(matrix.targets))
+    other = matrix.with_conductances(((matrix.targets, np.zeros_like(matrix.targets)),))
     np.testing.assert_array_equal(other.cell_pulses, matrix.cell_pulses, strict=True)
     assert other.cost == matrix.cost
 

@@ -42,7 +42,7 @@ def altered(change: Any, w: np.ndarray | None = None) -> fa.AnalogMatrix:
     """An ideal core that holds `change` of the conductances (tile, row, column) it should."""
     matrix = program(weights() if w is None else w, IDEAL)
     held = change(matrix.targets.copy()).astype(np.float32)
-    return matrix.with_conductances(held, np.zeros_like(held))
+    return matrix.with_conductances(((held, np.zeros_like(held)),))
 
 
 def test_an_ideal_core_has_no_error() -> None:
@@ -169,7 +169,7 @@ def test_what_is_exact_keeps_to_what_devices_can_hold() -> None:
     assert devices[0, :, 0, 0].tolist() == [14.0, 6.0, 0.0, 0.0]
     assert devices[0, :, 0, 1].tolist() == [0.0, 0.0, 14.0, 3.0]
     assert (devices[:, :2].sum(axis=1) - devices[:, 2:].sum(axis=1) == targets).all()
-    mean, variance = exact_conductances(hermes())
+    ((mean, variance),) = exact_conductances(hermes())
     assert (mean == hermes().targets).all()
     assert (variance[hermes().targets != 0] > 0).all()
 

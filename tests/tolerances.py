@@ -66,8 +66,11 @@ COLUMNS_RELATIVE = NORMAL_RELATIVE + 2 * EPS
 GAUSSIAN_RELATIVE = NORMAL_RELATIVE + 3 * EPS
 
 # quantise and ADC: a code is a whole number k; k / half is rounded, the ADC's full scale times it
-# rounded again, and the reference rounds once.
-CODE_RELATIVE = 3 * EPS
+# rounded again, as the product with a column's own range is, and the reference rounds once.
+CODE_RELATIVE = 4 * EPS
+# What an ideal ADC reports: the product of u and full scale, that with the column's own range, and
+# the reference's rounding.
+REPORT_RELATIVE = 3 * EPS
 
 
 def sums(n: int) -> float:
@@ -83,31 +86,44 @@ def quantised(codes: np.ndarray) -> np.ndarray:
     return EPS * np.abs(codes)
 
 
-def current(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def current(
+    x: np.ndarray, mean: np.ndarray, variance: np.ndarray, own: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Error and largest size of a vector's outputs before the ADC, µS.
 
     y: a sum of n products. Its noise: n products with squares that are rounded (all positive, so
     a relative error, halved by the root), the root, the normal, and their product. Then one sum.
+    The ADC's own noise, `own`: two products, squared, and one sum, all halved by the root.
     """
     n = x.shape[-1]
     size = np.abs(x) @ np.abs(mean)
-    noise = np.sqrt(np.square(x) @ variance) * LARGEST_NORMAL
-    error = sums(n) * size + noise * (sums(n + 1) / 2 + 2 * EPS + NORMAL_RELATIVE)
+    noise = np.sqrt(np.square(x) @ variance + np.square(own)) * LARGEST_NORMAL
+    added = 2.5 * EPS if np.any(own) else 0.0
+    error = sums(n) * size + noise * (sums(n + 1) / 2 + 2 * EPS + added + NORMAL_RELATIVE)
     return SECOND_ORDER * (error + EPS * (size + noise)), size + noise
 
 
-def adc(error: np.ndarray, size: np.ndarray, columns: np.ndarray, full_scale: float) -> np.ndarray:
-    """Error of what an ADC reports before its rounding, in units of full scale.
+def column_scale(columns: np.ndarray, full_scale: float) -> np.ndarray:
+    """Full scale of every column of a tile, µS."""
+    own = columns[6] if len(columns) > 4 else np.ones(columns.shape[1])
+    return np.asarray(own.astype(np.float64) * full_scale)
 
-    v = y·(1/fs): two roundings. v·(1 + gain): two more; the non-linearity with s = 2.6·shape: its
-    slope is at most 2(|bow| + |s|), and its six roundings act on at most |bow| + |s|; two sums.
+
+def adc(error: np.ndarray, size: np.ndarray, columns: np.ndarray, full_scale: float) -> np.ndarray:
+    """Error of what an ADC reports before its rounding, in units of the column's full scale.
+
+    v = y·(1/fs), or y / (fs·range): two roundings. The dead time takes some of v, and no error
+    grows by it: two more. v·(1 + gain): two; the non-linearity with s = 2.6·shape: its slope is at
+    most 2(|bow| + |s|), and its six roundings act on at most |bow| + |s|; two sums.
     """
-    gain, offset, bow, shape = np.abs(columns.astype(np.float64))
+    gain, offset, bow, shape = np.abs(columns[:4].astype(np.float64))
     bend = bow + 2.6 * shape
-    v = size / full_scale
+    scale = column_scale(columns, full_scale)
+    v = size / scale
     steep = 1 + gain + 2 * bend
+    roundings = 2 if len(columns) == 4 else 4
     return SECOND_ORDER * (
-        (error / full_scale + 2 * EPS * v) * steep
+        (error / scale + roundings * EPS * v) * steep
         + EPS * (2 * v * (1 + gain) + 6 * bend + 2 * (v * (1 + gain) + offset + bend))
     )
 

@@ -22,8 +22,8 @@ from tables import RESULTS, mean_and_error, table, write_excerpt
 
 import fastaimc as fa
 from fastaimc.config import ADC, CoreConfig
-from fastaimc.core import full_scales
 from fastaimc.mapping import to_tiles
+from fastaimc.ranges import full_scales
 
 SIZE = 256
 BITS = (4, 6, 8)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastaimc.kernels.converters import convert
+from fastaimc.kernels.converters import apart, convert, convert_fully
 from fastaimc.kernels.hadamard import (
     STRIDE,
     factors,
@@ -55,6 +55,37 @@ def _random_words(
 
 
 @helper
+def _report_fully(
+    y: np.ndarray,
+    variance: np.ndarray,
+    words: np.ndarray,
+    columns: np.ndarray,
+    low: int,
+    full_scale: np.float32,
+    half_codes: np.float32,
+    out: np.ndarray,
+) -> None:
+    """Do as `_report`, with dead time, noise and range of every column."""
+    gain, offset, bow, shape = columns[0], columns[1], columns[2], columns[3]
+    dead_time, noise, own_range = columns[4], columns[5], columns[6]
+    for column in range(out.shape[0]):
+        c = low + column
+        scale = full_scale * own_range[c]
+        own = noise[c] * scale
+        std = np.sqrt(fma(own, own, variance[column]))
+        out[column] = convert_fully(
+            fma(std, normal(words[column]), y[column]),
+            scale,
+            half_codes,
+            _ONE + gain[c],
+            offset[c],
+            bow[c],
+            shape[c],
+            dead_time[c],
+        )
+
+
+@helper
 def _report(
     y: np.ndarray,
     variance: np.ndarray,
@@ -66,6 +97,9 @@ def _report(
     out: np.ndarray,
 ) -> None:
     """Add noise to one vector's outputs from column `low` on, and convert them."""
+    if columns.ndim > 2:  # decided when it is compiled, see `converters.apart`
+        _report_fully(y, variance, words, columns[0], low, full_scale, half_codes, out)
+        return
     inverse = _ONE / full_scale
     lsb = full_scale / half_codes if half_codes > _ZERO else full_scale
     gain, offset, bow, shape = columns[0], columns[1], columns[2], columns[3]
@@ -270,7 +304,7 @@ def mvm(
     tiles, rows, width = mean.shape
     batch = x.shape[1]
     out = np.empty((tiles, batch, width), np.float32)
-    adc = (identity, np.uint64(number), columns, full_scale, half_codes)
+    adc = (identity, np.uint64(number), apart(columns), full_scale, half_codes)
     if batch <= FEW:
         _few(workers(), x, x * x, group, mean, variance, *adc, out)
     else:
@@ -350,6 +384,6 @@ def read_rows(
     tiles, _, width = mean.shape
     out = np.empty((tiles, len(rows), width), np.float32)
     matrices = (first, mean, variance, identity, step)
-    adc = (columns, full_scale, half_codes)
+    adc = (apart(columns), full_scale, half_codes)
     run(_read_rows, tiles * len(rows), width, rows, *matrices, *adc, out)
     return out

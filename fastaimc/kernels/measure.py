@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastaimc.kernels.converters import apart
 from fastaimc.kernels.crossbar import report_panel
 from fastaimc.kernels.hadamard import STRIDE, factors, pick_lines, place_of, transform, worth_it
 from fastaimc.kernels.jit import FIRST, helper, kernel, run
@@ -184,7 +185,7 @@ def measure(
     out = np.empty((tiles, len(x), width), np.float32)
     squares = x * x
     state = (conductance, last_device, last_s, clock_s, identity, fits, parameters, slow)
-    adc = (columns, full_scale, half_codes)
+    adc = (apart(columns), full_scale, half_codes)
     batch = (x, squares, pattern)
     panels = (width + PANEL - 1) // PANEL
     cells = rows * min(width, PANEL)

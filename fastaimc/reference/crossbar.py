@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.reference import philox
-from fastaimc.reference.converters import digitise
+from fastaimc.reference.converters import conversion_noise, digitise
 
 
 def output_normals(
@@ -40,7 +40,7 @@ def mvm(
     """Multiply inputs by the crossbars, with read noise, through the ADCs.
 
     Independent noise on every device sums to ``y_j ~ N(sum x_i g_ij, sum x_i² var_ij)``: two
-    products and one normal per output.
+    products and one normal per output.  The ADC's noise is as white, so its variance is added.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def mvm(
     number : int
         Number of the first vector in the stream of noise, below 2**48.
     columns, full_scale, half_codes
-        The ADCs: (tile, 4, column); µS, (tile,); codes on either side of zero.
+        The ADCs, as `converters.digitise` takes them: (tile, 4 or 7, column); µS, (tile,); codes
+        on either side of zero.
 
     Returns
     -------
@@ -71,7 +72,8 @@ def mvm(
     for tile in range(tiles):
         inputs = x[group[tile]].astype(np.float64)
         y = inputs @ mean[tile]
-        std = np.sqrt(inputs**2 @ variance[tile])
+        own = conversion_noise(columns[tile], full_scale[tile])
+        std = np.sqrt(inputs**2 @ variance[tile] + np.square(own))
         for b in range(batch):
             y[b] += std[b] * output_normals(width, identity[tile], 0, number + b, philox.MVM_NOISE)
         out[tile] = digitise(y, columns[tile], full_scale[tile], half_codes)
@@ -103,7 +105,8 @@ def read_rows(
     for tile in range(tiles):
         for index, row in enumerate(rows):
             z = output_normals(width, identity[tile], int(row), step, philox.ROW_NOISE)
-            std = np.sqrt(variance[tile, row - first].astype(np.float64))
+            own = conversion_noise(columns[tile], full_scale[tile])
+            std = np.sqrt(variance[tile, row - first].astype(np.float64) + np.square(own))
             y = mean[tile, row - first] + std * z
             out[tile, index] = digitise(y, columns[tile], full_scale[tile], half_codes)
     return out
