@@ -184,6 +184,7 @@ def _check_memory(blocks: list[np.ndarray], config: CoreConfig, record_every: in
     each = 4 * config.devices + STATE_BYTES + (OBSERVED_BYTES if record_every else 0)
     if len(blocks) > 1:
         each += 4  # they are stacked
+    each += {1: 0, 2: 8, 4: 16}[config.dac.phases]  # mean and variance, of either polarity
     check_fits(
         float(tiles * rows * columns) * each,
         f"weights ({tiles} × {rows} × {columns} cells, {each} bytes each)",

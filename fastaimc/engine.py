@@ -27,7 +27,7 @@ class Engine(Protocol):
     """The operations of a stack of crossbars and of the digital logic beside it."""
 
     def columns(self, identity: Array, count: int, cell_range: int, stds: Array) -> Array:
-        """Gain, offset and non-linearity of every column's ADC, (tile, 4, column)."""
+        """Gain, offset, INL, deviation of the dead time of each ADC, (tile, 4 or 5, column)."""
 
     def quantise(self, x: Array, half_codes: np.float32) -> Array:
         """Inputs as the DAC drives them, (group, batch, row)."""
