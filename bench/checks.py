@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import tolerances
-from scene import THREADS, Phase, blank, holding, inputs, twin
+from scene import THREADS, Phase, blank, holding, in_phases, inputs, twin
 from tolerances import SIGMAS
 
 import fastaimc as fa
@@ -37,6 +37,21 @@ def mvm_agrees(n: int, batch: int) -> None:
         f"{different} codes differ, {expected:.1f} may"
     )
     assert found[0].std() > 0.05 * full_scale
+
+
+def four_phases_agree(n: int, batch: int) -> None:
+    """Hold the kernel's MVM in four phases to the reference's, but for a code in a hundred."""
+    x, group = inputs(n, batch), np.zeros(1, dtype=np.int32)
+    found = []
+    for name in ("numba", "reference"):
+        core = in_phases(n, 4, name)
+        with core.engine.threads(THREADS):
+            found.append(core.mvm(x[None], group)[0])
+    step = float(core.full_scale_us[0]) / abs(float(core.mvm_codes(programming=True)))
+    apart = np.abs(found[0] - found[1]) / step
+    assert (apart > 0.5).mean() < 0.01, f"{(apart > 0.5).mean():.2%} of the codes differ"
+    assert apart.max() < 2.5, f"outputs differ by {apart.max():.3g} codes"
+    assert found[0].std() > step
 
 
 def phases_agree(n: int, batch: int) -> None:

@@ -13,6 +13,7 @@ from fastaimc.core import Core
 from fastaimc.engine import Engine
 from fastaimc.job import method_key
 from fastaimc.programming.method import State
+from fastaimc.ranges import full_scales
 from fastaimc.terminals import Terminals
 
 THREADS = 2
@@ -59,6 +60,17 @@ def holding(n: int, engine: str = "numba") -> Core:
     core.conductance[:, 0] = np.maximum(targets, 0)
     core.conductance[:, core.config.devices // 2] = np.maximum(-targets, 0)
     core.wait(AGE_S)
+    with core.engine.threads(THREADS):
+        core.matrices()
+        core.columns(0)
+    return core
+
+
+def in_phases(n: int, phases: int, engine: str = "numba") -> Core:
+    """Return the core of `holding`, whose MVMs go in so many phases, in a range that fits them."""
+    core = twin(holding(n, engine))
+    core.config = fa.override(core.config, {"dac.phases": phases})
+    core.full_scale_us = full_scales(targets_of(n), core.extents, core.config)
     with core.engine.threads(THREADS):
         core.matrices()
         core.columns(0)

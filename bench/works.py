@@ -11,7 +11,7 @@ import checks
 import numpy as np
 import probes
 from measure import Work
-from scene import THREADS, Phase, blank, config, gaussian, holding, inputs
+from scene import THREADS, Phase, blank, config, gaussian, holding, in_phases, inputs
 
 import fastaimc as fa
 from fastaimc import engine as engines
@@ -79,6 +79,13 @@ def mvm(n: int, batch: int) -> Bench:
         check=lambda: checks.mvm_agrees(n, batch),
         size_bytes=4 * (2 * n * n + 2 * batch * n),
     )
+
+
+def four_phases(n: int, batch: int) -> Bench:
+    """Set the noisy MVM in four phases against the one in one."""
+    x = inputs(n, batch)
+    one, four = (mvm_work(core, x) for core in (holding(n), in_phases(n, 4)))
+    return Bench(four, lambda: checks.four_phases_agree(n, batch), (one,))
 
 
 def after_product(n: int, batch: int) -> Bench:

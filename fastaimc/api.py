@@ -191,6 +191,7 @@ def _check_memory(blocks: list[np.ndarray], config: CoreConfig, record_every: in
         each += 4  # they are stacked
     if config.wires is not None:
         each += WIRES_BYTES + (RELAXED_BYTES // tiles if config.wires.solver == "iterative" else 0)
+    each += {1: 0, 2: 8, 4: 16}[config.dac.phases]  # mean and variance, of either polarity
     check_fits(
         float(tiles * rows * columns) * each,
         f"weights ({tiles} × {rows} × {columns} cells, {each} bytes each)",

@@ -28,7 +28,7 @@ class Engine(Protocol):
     """The operations of a stack of crossbars and of the digital logic beside it."""
 
     def columns(self, identity: Array, count: int, cell_range: int, stds: Array) -> Array:
-        """Gain, offset and non-linearity of every column's ADC, (tile, 4, column)."""
+        """Gain, offset, INL, deviation of the dead time of each ADC, (tile, 4 or 5, column)."""
 
     def faults(self, identity: Array, rates: Array, kind: Array) -> Array:
         """Stuck devices into `kind`, and where those stuck anywhere are, (tile, device, ...)."""

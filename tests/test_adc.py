@@ -13,6 +13,7 @@ from tiny_core import EXACT, blank, pulse, quiet, rows_of
 from tolerances import EPS, SIGMAS
 
 import fastaimc as fa
+from fastaimc import storage
 from fastaimc.config import ADC, DAC, CoreConfig
 from fastaimc.engine import Engine
 from fastaimc.metrics import exact_conductances
@@ -230,6 +231,20 @@ def test_a_file_keeps_all_of_it(tmp_path: Path, engine: str) -> None:
     assert fa.mvm_error(again, samples=50) == fa.mvm_error(matrix, samples=50)
 
 
+def test_a_file_without_its_columns_ranges_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    fa.save(path, fa.program(WEIGHTS, fa.override(HERMES, EVERYTHING), METHOD, threads=1))
+    arrays, meta = storage.read(path, "matrix")
+    ranges = arrays.pop("own_ranges")
+    left = {key: value for key, value in meta.items() if key not in ("format", "schema", "kind")}
+    storage.write(path, "matrix", arrays, left)
+    with pytest.raises(fa.StorageError, match="own_ranges"):
+        fa.load(path)
+    storage.write(path, "matrix", arrays | {"own_ranges": 0 * ranges}, left)
+    with pytest.raises(fa.StorageError, match="a column's ADC without a range"):
+        fa.load(path)
+
+
 def test_layers_keep_ranges_of_their_own() -> None:
     config = fa.override(HERMES, {"adc.range": "column"})
     both = fa.program({"a": WEIGHTS, "b": WEIGHTS[:3, :5]}, config, METHOD, threads=1)
@@ -243,7 +258,7 @@ def test_a_program_with_all_of_it_resumes_bitwise(tmp_path: Path) -> None:
     config, path = fa.override(HERMES, EVERYTHING), tmp_path / "c.npz"
     whole = fa.program(WEIGHTS, config, METHOD, seed=4, threads=1)
 
-    rest = dict(seed=4, threads=1, progress=Presser(1), checkpoint=path)
+    rest: dict[str, Any] = dict(seed=4, threads=1, progress=Presser(1), checkpoint=path)
     with pytest.raises(KeyboardInterrupt):
         fa.program(WEIGHTS, config, METHOD, **rest)
     again = fa.resume(path, threads=1)

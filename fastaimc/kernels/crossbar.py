@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastaimc.kernels.converters import apart, convert, convert_fully
+from fastaimc.kernels.converters import apart, convert, distort, encode
 from fastaimc.kernels.hadamard import (
     STRIDE,
     factors,
@@ -73,16 +73,16 @@ def _report_fully(
         scale = full_scale * own_range[c]
         own = noise[c] * scale
         std = np.sqrt(fma(own, own, variance[column]))
-        out[column] = convert_fully(
+        out[column] = distort(
             fma(std, normal(words[column]), y[column]),
             scale,
-            half_codes,
             _ONE + gain[c],
             offset[c],
             bow[c],
             shape[c],
             dead_time[c],
         )
+    encode(out, full_scale, own_range[low : low + out.shape[0]], half_codes)
 
 
 @helper
