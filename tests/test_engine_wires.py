@@ -64,7 +64,7 @@ def test_relaxation(size: Size, data: st.DataObject) -> None:
     difference = np.abs(found.written["out"] - expected.written["out"])
     assert (difference <= tolerances.RELAXED_RELATIVE * scale).all()
     finite = np.isfinite(expected.out) & np.isfinite(found.out)
-    assert finite.all() or call["sweeps"] == 1
+    assert finite.all() or call["sweeps"] < 3
     np.testing.assert_allclose(
         found.out[finite], expected.out[finite], rtol=0, atol=tolerances.RELAXED_LEFT
     )

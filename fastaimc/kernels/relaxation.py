@@ -233,7 +233,7 @@ def _group_share(
             error = _INFINITE
             if change <= _ROUNDING:
                 error = change
-            elif before > change:
+            elif sweep > 1 and before > change:  # the first change is from nothing
                 error = change * change / (before - change)
             sweep += 1
         left[index] = error
