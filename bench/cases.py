@@ -29,6 +29,7 @@ from works import (
     start_up,
     tiles,
     unpulsed,
+    wires,
 )
 
 
@@ -160,6 +161,11 @@ CASES: tuple[Case, ...] = (
     *(replace(PHASE, n=n) for n in (512, 1024, 2048, 4096)),
     PULSE,
     replace(PULSE, key="pulse_any", title="any one pulsed", goal=None, builder=pulses(mixed=True)),
+    *(
+        Case(f"wires_{kind}", f"IR drop, {kind}", "ns a cell", None, wires(kind), n=n, small=LITTLE)
+        for kind in ("estimate", "iterative")
+        for n in (256, 512)
+    ),
     Case("unpulsed", "no device pulsed", "× a copy", 1.5, unpulsed, n=4096, small={"n": 64}),
     Case(
         key="tiles",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import tolerances
-from scene import THREADS, Phase, blank, holding, in_phases, inputs, twin
+from scene import THREADS, Phase, blank, holding, in_phases, inputs, targets_of, twin
 from tolerances import SIGMAS
 
 import fastaimc as fa
 from fastaimc import engine as engines
+from fastaimc.config import Wires
 from fastaimc.core import NONE, Core
+from fastaimc.effective import effective
 from fastaimc.reference import pcm, philox
 
 AGREE = 0.02  # of the engines' errors after a program (rounding flips thresholds)
@@ -106,6 +108,22 @@ def none_pulsed(n: int) -> None:
         core.pulse(np.full(core.shape, NONE, dtype=np.uint8), np.zeros(core.shape, np.uint8))
     assert (core.conductance == np.float32(3.0)).all()
     assert core.counters["pulses_set"][0] == core.counters["pulses_reset"][0] == 0
+
+
+def behind_wires(n: int, solver: str) -> None:
+    """Hold the kernel's effective conductances to the reference's."""
+    targets = targets_of(n)
+    devices = np.zeros((4, *targets.shape), dtype=np.float32)
+    devices[:2] = np.maximum(targets, 0.1), np.maximum(-targets, 0.1)
+    found = []
+    for name in ("numba", "reference"):
+        out = np.empty_like(targets), np.empty_like(targets)
+        effective(engines.load(name), Wires(solver=solver), 0, devices, out)
+        found.append(out[0][0])
+    bound, _ = tolerances.wired(devices[0, 0], devices[1, 0], Wires().parameters(0))
+    scale = np.abs(found[1]).max(axis=0)
+    assert (np.abs(found[0] - found[1]) <= bound + tolerances.RELAXED_RELATIVE * scale).all()
+    assert np.abs(found[0] - targets[0]).max() > 0.01 * scale.max()
 
 
 def same_bits(one: fa.AnalogMatrix, other: fa.AnalogMatrix) -> None:

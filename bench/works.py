@@ -11,11 +11,23 @@ import checks
 import numpy as np
 import probes
 from measure import Work
-from scene import THREADS, Phase, blank, config, gaussian, holding, in_phases, inputs
+from scene import (
+    THREADS,
+    Phase,
+    blank,
+    config,
+    gaussian,
+    holding,
+    in_phases,
+    inputs,
+    targets_of,
+)
 
 import fastaimc as fa
 from fastaimc import engine as engines
+from fastaimc.config import Wires
 from fastaimc.core import NONE, Core
+from fastaimc.effective import effective
 from fastaimc.programming.method import State
 
 ITERATIONS = 4  # of GDP beside a baseline
@@ -207,6 +219,31 @@ def unpulsed(n: int, _batch: int) -> Bench:
         check=lambda: checks.none_pulsed(n),
         size_bytes=n * n,
     )
+
+
+def wires(solver: str) -> Builder:
+    """Work out what one tile's cells conduct behind wires of 0.35 Ω a cell: ns a cell."""
+
+    def build(n: int, _batch: int) -> Bench:
+        engine, targets = engines.load("numba"), targets_of(n)
+        devices = np.zeros((4, *targets.shape), dtype=np.float32)
+        devices[:2] = np.maximum(targets, 0.1), np.maximum(-targets, 0.1)
+        out = np.empty_like(targets), np.empty_like(targets)
+        config = Wires(solver=solver)
+
+        def call() -> None:
+            with engine.threads(THREADS, blas=False):
+                effective(engine, config, 0, devices, out)
+
+        return Bench(
+            work=Work(call),
+            check=lambda: checks.behind_wires(n, solver),
+            formula="figure",
+            per=n * n * 1e-9,
+            size_bytes=n * n * 24 if solver == "estimate" else None,
+        )
+
+    return build
 
 
 def tiles(n: int, side: int) -> Bench:

@@ -19,7 +19,7 @@ from fastaimc.parameters import WireParameters
 from fastaimc.wires import exact_wires
 
 TOLERANCE = 1e-6  # of the relaxation, over each output's largest conductance
-SWEEPS = 200  # at most; wires that are of use need 2 to 6
+SWEEPS = 200  # at most; wires that are of use need 3 to 6
 KEPT_ERROR = 1e-4  # over the conductances, that a kept correction may have by its own reckoning
 # What is left out grows with the third power of the conductances: a change of all by 1 % changes
 # it by 3 %.

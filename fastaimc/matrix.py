@@ -237,7 +237,7 @@ class AnalogMatrix:
         return self.mvm(array.T).T
 
     def weights(self) -> np.ndarray:
-        """Return what the cells hold now, (out, in), in units of the weights."""
+        """Return what the cells hold now, behind wires what outputs see of them, (out, in)."""
         return from_tiles(self._programmed.mapping, held(self._matrices))
 
     def conductances(self) -> np.ndarray:

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import strategies
 import tolerances
+from compiled import opened
 from hypothesis import given
 from hypothesis import strategies as st
 from nodal import dense_wires
 from strategies import NUMBA, SIZES, TINY, TWINS, WIDE, Call, Size
 
 from fastaimc.engine import Engine
-from fastaimc.kernels import jit
+from fastaimc.kernels import jit, vector
 from fastaimc.parameters import WireParameters
 
 RELAXED = ("plus", "minus", "wires")
@@ -63,7 +64,7 @@ def test_relaxation(size: Size, data: st.DataObject) -> None:
     difference = np.abs(found.written["out"] - expected.written["out"])
     assert (difference <= tolerances.RELAXED_RELATIVE * scale).all()
     finite = np.isfinite(expected.out) & np.isfinite(found.out)
-    assert finite.all() or call["sweeps"] == 1
+    assert finite.all() or call["sweeps"] < 3
     np.testing.assert_allclose(
         found.out[finite], expected.out[finite], rtol=0, atol=tolerances.RELAXED_LEFT
     )
@@ -86,6 +87,23 @@ def test_no_bit_depends_on_how_the_work_is_shared(call: Call) -> None:
             for name, given_ in calls.items():
                 for key, value in strategies.run(NUMBA, name, given_).written.items():
                     np.testing.assert_array_equal(value, whole[name][key])
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("kinds", [(np.float64,) * 3, (np.float64, np.float64, np.float32)])
+def test_mixed_lanes(kinds: tuple[type, type, type]) -> None:
+    """Sixteen elements from where each array's begin, in place as well; nothing else is touched."""
+    random = np.random.default_rng(3)
+    out, x, y = (random.normal(size=(3, 20)).astype(kind) for kind in kinds)
+    expected = out.copy()
+    wide = [values.astype(np.float64).ravel() for values in (x, y)]
+    expected.ravel()[9:25] = 2.5 * wide[0][3:19] - 0.7 * wide[1][40:56]
+    mixed = opened(vector.mix)
+    mixed(out, 9, 2.5, x, 3, -0.7, y, 40)
+    np.testing.assert_allclose(out, expected, rtol=1e-14, atol=1e-14)
+    single = np.zeros(16, np.float32)
+    mixed(single, 0, 1.0, out, 0, 0.0, out, 0)
+    np.testing.assert_array_equal(single, out.ravel()[:16].astype(np.float32))
 
 
 # --- against nodal analysis -----------------------------------------------------------------------

@@ -15,9 +15,10 @@ import numpy as np
 
 from fastaimc.kernels.jit import helper, kernel, run, workers
 from fastaimc.kernels.launch import launch
+from fastaimc.kernels.vector import LANES, mix
 from fastaimc.parameters import WireParameters
 
-GROUP = 16  # outputs that are solved together, a lane each
+GROUP = LANES  # outputs that are solved together, a lane each
 PANEL = 64  # columns whose factors are worked out together
 
 _ZERO = np.float64(0.0)
@@ -102,9 +103,8 @@ def _alone(passes: np.ndarray, low: int, alone: np.ndarray) -> None:
 def _end_columns(passes: np.ndarray, segment: np.float64, sent: np.ndarray, w: np.ndarray) -> None:
     """From the nodes of one row, (column, lane), get those of the next by what is sent to them."""
     for j in range(w.shape[0]):
-        p, voltage, current = passes[j], w[j], sent[j]
-        for lane in range(GROUP):
-            voltage[lane] = p * voltage[lane] + segment * np.float64(current[lane])
+        at = j * GROUP
+        mix(w, at, passes[j], w, at, segment, sent, at)
 
 
 @helper
@@ -113,11 +113,9 @@ def _begin_columns(
 ) -> None:
     """Add what comes from a row's nodes to what column lines send on, and keep it."""
     for j in range(on.shape[0]):
-        value, p = np.float64(g[j]), passes[j]
-        voltage, current, kept = u[j], on[j], sent[j]
-        for lane in range(GROUP):
-            current[lane] = p * (current[lane] + value * voltage[lane])
-            kept[lane] = np.float32(current[lane])
+        at, p = j * GROUP, passes[j]
+        mix(on, at, p, on, at, p * np.float64(g[j]), u, at)
+        mix(sent, at, _ONE, on, at, _ZERO, on, at)
 
 
 @helper
@@ -145,15 +143,13 @@ def _solve_row(
     columns = plus.shape[0]
     arriving[:] = _ZERO
     for j in range(columns - 1, -1, -1):
-        g, h, p = np.float64(plus[j]), np.float64(minus[j]), passes[j]
-        a, b, here = w[0, j], w[1, j], u[j]
-        for lane in range(GROUP):
-            arriving[lane] = p * (arriving[lane] + (g * a[lane] + h * b[lane]))
-            here[lane] = row * arriving[lane]
+        at, p = j * GROUP, passes[j]
+        mix(u, at, p * np.float64(plus[j]), w[0], at, p * np.float64(minus[j]), w[1], at)
+        mix(arriving, 0, p, arriving, 0, _ONE, u, at)
+        mix(u, at, row, arriving, 0, _ZERO, arriving, 0)
     for j in range(1, columns):
-        p, before, here = passes[j], u[j - 1], u[j]
-        for lane in range(GROUP):
-            here[lane] += p * before[lane]
+        at = j * GROUP
+        mix(u, at, passes[j], u, at - GROUP, _ONE, u, at)
 
 
 @helper
@@ -237,7 +233,7 @@ def _group_share(
             error = _INFINITE
             if change <= _ROUNDING:
                 error = change
-            elif before > change:
+            elif sweep > 1 and before > change:  # the first change is from nothing
                 error = change * change / (before - change)
             sweep += 1
         left[index] = error

@@ -24,6 +24,7 @@ _config: Any = importlib.import_module("numba").config
 TILE_ROWS = 4
 TILE_COLUMNS = 64
 COUNTED = 16
+LANES = 16
 
 _I32 = _ir.IntType(32)
 _I64 = _ir.IntType(64)
@@ -101,6 +102,59 @@ def count_at_least(context: Any, values: Any, at: Any, least: Any) -> Any:
         return builder.zext(builder.ctpop(word), _I64)
 
     return _types.intp(values, _types.intp, _types.float32), codegen
+
+
+def _mixed(
+    out: np.ndarray,
+    at: int,
+    a: np.float64,
+    x: np.ndarray,
+    x_at: int,
+    b: np.float64,
+    y: np.ndarray,
+    y_at: int,
+) -> None:
+    first, second = (
+        values.reshape(-1)[start : start + LANES].astype(np.float64)
+        for values, start in ((x, x_at), (y, y_at))
+    )
+    out.reshape(-1)[at : at + LANES] = a * first + b * second
+
+
+@intrinsic(_mixed)
+def mix(
+    context: Any, out: Any, at: Any, a: Any, x: Any, x_at: Any, b: Any, y: Any, y_at: Any
+) -> Any:
+    """``out = a * x + b * y`` of LANES elements of flat arrays of float32 or float64, in float64.
+
+    A loop over so few LLVM would unroll, and then not vectorise for fear that `out` is `x`.
+    """
+    wide = _ir.VectorType(_ir.DoubleType(), LANES)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def place(index: int) -> tuple[Any, Any]:
+            kind = signature.args[index]
+            data = context.make_array(kind)(context, builder, arguments[index]).data
+            element = _ir.FloatType() if kind.dtype.bitwidth == 32 else _ir.DoubleType()
+            return builder.gep(data, [arguments[index + 1]]), _ir.VectorType(element, LANES)
+
+        def loaded(index: int) -> Any:
+            pointer, kind = place(index)
+            value = _load(builder, kind, pointer, 0)
+            return value if kind == wide else builder.fpext(value, wide)
+
+        first, second = loaded(3), loaded(6)
+        a, b = (_spread(builder, wide, arguments[index]) for index in (2, 5))
+        function = _ir.FunctionType(wide, [wide] * 3)
+        fused = _cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.v{LANES}f64")
+        total = builder.call(fused, [a, first, builder.fmul(b, second)])
+        pointer, kind = place(0)
+        value = total if kind == wide else builder.fptrunc(total, kind)
+        builder.store(value, _place(builder, kind, pointer, 0)).align = _ALIGNED
+        return context.get_dummy_value()
+
+    size, number = _types.intp, _types.float64
+    return _types.void(out, size, number, x, size, number, y, size), codegen
 
 
 def _product(rows: int) -> Any:

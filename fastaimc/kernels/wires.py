@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastaimc.kernels.jit import helper, inlined, kernel, run
+from fastaimc.kernels.jit import helper, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.parameters import WireParameters
 
@@ -20,14 +20,36 @@ _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
-@inlined
+# Loops over a row of a panel write few arrays each: with more LLVM would no longer make sure that
+# they do not overlap, and not vectorise.
+
+
+@helper
 def _share(
-    g: np.float32, above: np.float32, below: np.float32, arrives: np.float32
-) -> tuple[np.float32, np.float32]:
-    """The load that a device is, and the share of its current that reaches the end."""
-    turns_down = _ONE / (_ONE + above * below)
-    drop = _ONE / (_ONE + g * below * turns_down)
-    return g * drop, drop * turns_down * arrives
+    g: np.ndarray, above: np.ndarray, below: np.ndarray, arrives: np.ndarray, share: np.ndarray
+) -> None:
+    """Write the share of each device's current that reaches the end; `above` becomes its load."""
+    for c in range(g.shape[0]):
+        turns_down = _ONE / (_ONE + above[c] * below[c])
+        drop = _ONE / (_ONE + g[c] * below[c] * turns_down)
+        share[c] = drop * turns_down * arrives[c]
+        above[c] = g[c] * drop
+
+
+@helper
+def _climb(g: np.ndarray, column: np.float32, below: np.ndarray, arrives: np.ndarray) -> None:
+    """Go on to the nodes of the row above: resistance below, and part that arrives from there."""
+    for c in range(g.shape[0]):
+        passes = _ONE / (_ONE + g[c] * below[c])
+        below[c] = column + below[c] * passes
+        arrives[c] *= passes
+
+
+@helper
+def _sum(a: np.ndarray, x: np.ndarray, b: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """Write ``a * x + b * y``."""
+    for c in range(out.shape[0]):
+        out[c] = a[c] * x[c] + b[c] * y[c]
 
 
 @helper
@@ -66,6 +88,8 @@ def _column_share(
     above = np.empty((2, rows, PANEL), np.float32)
     below = np.empty((2, PANEL), np.float32)
     arrives = np.empty((2, PANEL), np.float32)
+    share = np.empty((2, PANEL), np.float32)
+    square = np.empty((2, PANEL), np.float32)
     for index in range(begin, end):
         t, low = index // panels, index % panels * PANEL
         width = min(PANEL, columns - low)
@@ -75,25 +99,20 @@ def _column_share(
         below[:] = last
         arrives[:] = _ONE
         for i in range(rows - 1, -1, -1):
-            above_p, above_m = above[0, i], above[1, i]
-            below_p, below_m = below[0], below[1]
-            arrives_p, arrives_m = arrives[0], arrives[1]
-            g_p, g_m = plus[t, i, low:high], minus[t, i, low:high]
-            v_p, v_m = plus_variance[t, i, low:high], minus_variance[t, i, low:high]
-            out, out_v = mean[t, i, low:high], variance[t, i, low:high]
-            seen = load[t, i, low:high]
+            for polarity in range(2):
+                g = plus[t, i, low:high] if polarity == 0 else minus[t, i, low:high]
+                state = (below[polarity], arrives[polarity])
+                _share(g, above[polarity, i], *state, share[polarity])
+                _climb(g, column, *state)
+            a, b, seen = share[0], share[1], load[t, i, low:high]
             for c in range(width):
-                load_p, a = _share(g_p[c], above_p[c], below_p[c], arrives_p[c])
-                load_m, b = _share(g_m[c], above_m[c], below_m[c], arrives_m[c])
-                seen[c] = load_p + load_m
-                out[c] = g_p[c] * a - g_m[c] * b
-                out_v[c] = a * a * v_p[c] + b * b * v_m[c]
-                passes = _ONE / (_ONE + g_p[c] * below_p[c])
-                below_p[c] = column + below_p[c] * passes
-                arrives_p[c] *= passes
-                passes = _ONE / (_ONE + g_m[c] * below_m[c])
-                below_m[c] = column + below_m[c] * passes
-                arrives_m[c] *= passes
+                seen[c] = above[0, i, c] + above[1, i, c]
+                square[0, c] = a[c] * a[c]
+                square[1, c] = b[c] * b[c]
+                b[c] = -b[c]
+            _sum(a, plus[t, i, low:high], b, minus[t, i, low:high], mean[t, i, low:high])
+            v_p, v_m = plus_variance[t, i, low:high], minus_variance[t, i, low:high]
+            _sum(square[0], v_p, square[1], v_m, variance[t, i, low:high])
 
 
 @helper
@@ -102,10 +121,14 @@ def _row_share(
     end: int,
     load: np.ndarray,
     row: np.float32,
+    lanes: int,
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
-    """Blocks of rows from `begin` to `end` of all tiles: multiply by their nodes' voltages."""
+    """Blocks of rows from `begin` to `end` of all tiles: multiply by their nodes' voltages.
+
+    `lanes` is LANES: a loop of known length would be unrolled, and then not vectorised.
+    """
     _, rows, columns = load.shape
     blocks = (rows + LANES - 1) // LANES
     held = np.zeros((columns, LANES), np.float32)  # loads, then voltages: a row in each lane
@@ -121,7 +144,7 @@ def _row_share(
         all_beyond[:] = _ZERO
         for j in range(columns - 1, -1, -1):
             here = held[j]
-            for lane in range(LANES):
+            for lane in range(lanes):
                 # the segment before this node, with all that hangs on and behind it
                 total = all_beyond[lane] + here[lane]
                 drop = _ONE / (_ONE + row * total)
@@ -130,7 +153,7 @@ def _row_share(
         u[:] = _ONE
         for j in range(columns):
             here = held[j]
-            for lane in range(LANES):
+            for lane in range(lanes):
                 u[lane] *= here[lane]
                 here[lane] = u[lane]
         for lane in range(count):
@@ -169,4 +192,4 @@ def estimate_wires(
     work = rows * min(columns, PANEL)
     run(_columns, tiles * panels, work, *given, column, end, load, mean, variance)
     row = np.float32(wires.row)
-    run(_rows, tiles * blocks, LANES * columns, load, row, mean, variance)
+    run(_rows, tiles * blocks, LANES * columns, load, row, LANES, mean, variance)

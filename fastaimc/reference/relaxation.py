@@ -78,7 +78,7 @@ def relax_group(
     u = np.zeros((rows, columns, count))
     found = np.zeros((rows, count))
     largest_change = left = 1.0
-    for _ in range(stop[1]):
+    for sweep in range(stop[1]):
         into_rows = np.zeros_like(u)
         for g, sign in ((plus, 1), (minus, -1)):
             current = g[:, :, None] * u
@@ -94,7 +94,8 @@ def relax_group(
         relative = np.divide(change, scale, out=np.zeros(count), where=scale > 0)
         before, largest_change = largest_change, float(relative.max())
         found = arriving
-        left = remaining(before, largest_change)
+        # the first change is from nothing, and says nothing of how the others fall
+        left = remaining(before if sweep > 1 else 0.0, largest_change)
         if left <= stop[0]:
             break
     return found, left

@@ -1,0 +1,178 @@
+"""IR drop: what it does to an MVM, what a fit absorbs of it, and what each solver errs and costs.
+
+Errors of effective conductances are relative, in the Frobenius norm, against the exact solver up
+to 256², and beyond against relaxation at a tight tolerance, which is itself held to the exact
+solver where there is one.  Cells of up to 20 µS, the other device of a pair at 0.1 µS.
+
+    python bench/experiments/wires.py             # some minutes; writes bench/results/wires.md
+    python bench/experiments/wires.py --sizes 64  # a look
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+from rich.progress import track
+from tables import RESULTS, table
+
+from fastaimc import engine as engines
+from fastaimc.config import Wires
+from fastaimc.effective import SWEEPS, TOLERANCE
+from fastaimc.metrics import fit_affine, relative_error
+from fastaimc.parameters import WireParameters
+from fastaimc.wires import exact_wires
+
+OHMS = (0.15, 0.35, 1.0, 5.0)
+SIZES = (64, 128, 256, 512, 1024)
+LARGEST_EXACT = 256
+LARGEST_ANY = 512  # beyond, 0.35 Ω and Gaussian weights alone
+TIGHT = 1e-8
+THREADS = 2
+FITTED = 256  # size of the matrices whose outputs are fitted
+FASTEST_OF = 25
+
+ENGINE = engines.load("numba")
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def pair(weights: np.ndarray) -> Pair:
+    """Return what devices that hold the weights conduct, each (1, row, column), µS."""
+    g = 20.0 * weights / np.abs(weights).max(axis=0)
+    plus, minus = (np.maximum(part, 0.1).astype(np.float32)[None] for part in (g, -g))
+    return plus, minus
+
+
+def families(n: int) -> dict[str, np.ndarray]:
+    """Return dense positive weights and signed Gaussian ones."""
+    rng = np.random.default_rng(n)
+    return {"positive": rng.uniform(0.5, 1, (n, n)), "Gaussian": rng.standard_normal((n, n))}
+
+
+def structured() -> dict[str, np.ndarray]:
+    """Return matrices whose outputs are fitted, random and structured."""
+    rng = np.random.default_rng(0)
+    shape = (FITTED, FITTED)
+    positive, row = rng.uniform(0, 1, shape), np.arange(FITTED)[:, None]
+    cosine = np.cos(np.pi * (row + 0.5) * np.arange(FITTED) / FITTED)
+    return {
+        "uniform, positive": positive,
+        "Gaussian": rng.standard_normal(shape),
+        "low-rank (4)": rng.standard_normal((FITTED, 4)) @ rng.standard_normal((4, FITTED)),
+        "cosine transform": cosine,
+        "positive above, negative below": np.where(row < FITTED // 2, positive, -positive),
+    }
+
+
+def estimate(devices: Pair, wires: WireParameters) -> np.ndarray:
+    """Return effective conductances in closed form, (row, column)."""
+    zero = np.zeros_like(devices[0])
+    mean, variance = np.empty_like(zero), np.empty_like(zero)
+    ENGINE.estimate_wires(*devices, zero, zero, wires, mean, variance)
+    found: np.ndarray = mean[0].astype(np.float64)
+    return found
+
+
+def relax(devices: Pair, wires: WireParameters, tolerance: float) -> np.ndarray:
+    """Return effective conductances by relaxation, (row, column)."""
+    out = np.empty(devices[0].shape)
+    left = ENGINE.relax_wires(*devices, wires, tolerance, SWEEPS, out)
+    return out[0] if left[0] <= tolerance else np.full_like(out[0], np.nan)
+
+
+def timed(call: Callable[[], np.ndarray], times: int = 1) -> tuple[np.ndarray, float]:
+    """Return a result and the seconds of the fastest of some calls."""
+    least = np.inf
+    time.sleep(0.2)  # until the threads of BLAS no longer spin
+    for _ in range(times):
+        begin = time.perf_counter()
+        found = call()
+        least = min(least, time.perf_counter() - begin)
+    return found, least
+
+
+def compare(n: int, ohm: float, family: str) -> list[str]:
+    """Return one line of the table of solvers."""
+    devices = pair(families(n)[family])
+    wires = Wires(row_ohm=ohm, column_ohm=ohm).parameters(0)
+    tight = relax(devices, wires, TIGHT)
+    known, against, seconds = tight, "–", "–"
+    if n <= LARGEST_EXACT:
+        known, spent = timed(lambda: exact_wires(devices[0][0], devices[1][0], wires))
+        against, seconds = f"{error(tight, known):.0e}", f"{spent:.1f} s"
+    cheap, cheap_s = timed(lambda: estimate(devices, wires), FASTEST_OF)
+    found, found_s = timed(lambda: relax(devices, wires, TOLERANCE), 3 if n < LARGEST_ANY else 1)
+    ignored = devices[0][0].astype(np.float64) - devices[1][0]
+    return [
+        *(f"{n}²", f"{ohm:g} Ω", family, f"{error(ignored, known):.1%}"),
+        *(f"{error(cheap, known):.1e}", f"{error(found, known):.0e}", against),
+        *(f"{cheap_s * 1e3:.2f} ms", f"{found_s:.3g} s", seconds),
+    ]
+
+
+def error(found: np.ndarray, known: np.ndarray) -> float:
+    """Return the relative error in the Frobenius norm."""
+    return float(np.linalg.norm(found - known) / np.linalg.norm(known))
+
+
+def fit(weights: np.ndarray, ohm: float, low: float) -> str:
+    """Return the error of outputs for inputs from `low` to 1, and what an affine fit leaves."""
+    devices = pair(weights)
+    wires = Wires(row_ohm=ohm, column_ohm=ohm).parameters(0)
+    held, ideal = relax(devices, wires, TOLERANCE), devices[0][0].astype(np.float64) - devices[1][0]
+    fit_x, x = np.random.default_rng(1).uniform(low, 1, (2, 1000, FITTED))
+    scale, offset = fit_affine(fit_x @ held, fit_x @ ideal)
+    total = relative_error(x @ held, x @ ideal)
+    return f"{total:.1%} → {relative_error(x @ held * scale + offset, x @ ideal):.2%}"
+
+
+def solvers(sizes: list[int]) -> str:
+    """Return the table of what solvers err and cost."""
+    cases = [
+        (n, ohm, family)
+        for n in sizes
+        for ohm in (OHMS if n <= LARGEST_ANY else (0.35,))
+        for family in (("positive", "Gaussian") if n <= LARGEST_ANY else ("Gaussian",))
+    ]
+    lines = [compare(*case) for case in track(cases, description="solvers")]
+    header = ["size", "a cell", "weights", "ignored", "estimate", "iterative", "tight iterative"]
+    text = table([*header, "time: estimate", "iterative", "exact"], lines)
+    return (
+        "Error of the effective conductances and time on two threads, by how IR drop is treated. "
+        f"Iterative at its tolerance of {TOLERANCE:g}; tight at {TIGHT:g}, against the exact "
+        f"solver, and what the others are held to beyond {LARGEST_EXACT}².\n\n{text}"
+    )
+
+
+def fits() -> str:
+    """Return the table of what an affine fit of each output leaves."""
+    lines = [
+        [name, *(fit(weights, ohm, low) for ohm in (0.35, 1.0) for low in (0, -1))]
+        for name, weights in track(structured().items(), description="fits")
+    ]
+    header = [f"{ohm:g} Ω, inputs {span}" for ohm in (0.35, 1.0) for span in ("0 to 1", "±1")]
+    return (
+        f"Error of the outputs of a {FITTED}² core with nothing but IR drop → after an affine fit "
+        f"of every output.\n\n{table(['weights', *header], lines)}"
+    )
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    arguments = parser.parse_args()
+    with ENGINE.threads(THREADS):
+        estimate(pair(families(32)["positive"]), Wires().parameters(0))  # compiles
+        text = f"{solvers(arguments.sizes)}\n{fits()}"
+    print(text)
+    if arguments.sizes == list(SIZES):
+        (RESULTS / "wires.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
