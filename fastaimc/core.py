@@ -10,7 +10,7 @@ import numpy as np
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.parameters import F32
-from fastaimc.phases import ADCs, Pair, multiply, selections, turn
+from fastaimc.phases import ADCs, Pair, held, multiply, selections, turn
 from fastaimc.ranges import full_scales, own_ranges
 
 NONE = 255  # no device
@@ -65,7 +65,7 @@ class Core:
     counters: dict[str, np.ndarray] = field(default_factory=dict)
     cell_pulses: np.ndarray | None = None
     own_ranges: np.ndarray | None = None
-    _matrices: tuple[Pair, ...] = ()
+    _pairs: tuple[Pair, ...] = ()
     _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
     _pulsed_s: np.ndarray | None = None
     _measured: int = 0  # step of the last MVM without matrices
@@ -232,15 +232,22 @@ class Core:
             *out,
         )
 
-    def matrices(self) -> tuple[Pair, ...]:
+    def matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of what whole cells conduct now."""
+        pairs = self.pairs()
+        if len(pairs) == 1:
+            return pairs[0]
+        return held(pairs), pairs[0][1] + pairs[1][1]
+
+    def pairs(self) -> tuple[Pair, ...]:
         """Return mean and variance now, refreshed where pulses or time have moved them.
 
         A pair for all devices, or in four phases for those that add and those that subtract.
         """
         if not self._are_fresh():
-            self._matrices = self.conducted(self.clock_s, self._matrices)
+            self._pairs = self.conducted(self.clock_s, self._pairs)
             self._stale_s = self._fresh_until()
-        return self._matrices
+        return self._pairs
 
     def conducted(self, clock_s: np.ndarray, out: tuple[Pair, ...] = ()) -> tuple[Pair, ...]:
         """Return mean and variance at a clock, as `phases.multiply` takes them, in `out` if any."""
@@ -291,14 +298,14 @@ class Core:
             )
             self._measured = self.step
         else:
-            matrices = self.matrices()
+            pairs = self.pairs()
             y = multiply(
                 self.engine,
                 phases,
                 driven,
                 group,
                 pattern,
-                matrices,
+                pairs,
                 self.identity,
                 self.number,
                 adcs,

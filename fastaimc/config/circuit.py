@@ -47,7 +47,7 @@ class DAC:
     One bit drives the sign alone: −1, or +1 from zero on.  One phase drives signed inputs in one
     go.  Two drive the positive ones, then the negative ones; four keep the devices that add and
     those that subtract apart as well.  Each phase is converted on its own and has its own read
-    noise, time and energy; the sum is digital.
+    noise, time and energy; the sum is digital.  Reads of single rows need one phase.
     """
 
     bits: int | None = 8  # HERMES: 8-bit PWM (Khaddam-Aljameh et al., JSSC 57, 1027, 2022)
