@@ -32,7 +32,7 @@ class AihwkitCrossbar:
     def __init__(self, core: Core, batch: int) -> None:
         self.torch = importlib.import_module("torch")
         configs: Any = importlib.import_module("aihwkit.simulator.configs")
-        mean, variance = (matrix[0] for matrix in core.matrices()[0])
+        mean, variance = (matrix[0] for matrix in core.matrices())
         p = Periphery(core)
         self.variance = float(variance.sum(axis=0).mean()) / 3  # of uniform inputs
         config = configs.TorchInferenceRPUConfig()
@@ -66,7 +66,7 @@ class CrossSimCrossbar:
     """
 
     def __init__(self, core: Core, batch: int) -> None:
-        mean, variance = (matrix[0] for matrix in core.matrices()[0])
+        mean, variance = (matrix[0] for matrix in core.matrices())
         p = Periphery(core)
         self.square = mean * mean
         self.relative = float(np.sqrt(variance.sum() / self.square.sum()))
@@ -105,11 +105,7 @@ def outputs_hold(kind: Callable[[Core, int], Any], n: int, batch: int) -> None:
     other = kind(core, batch)
     found = np.array([other.mvm(x) for _ in range(DRAWS)], dtype=np.float64)
     driven = np.rint(x * p.dac) / p.dac
-    exact, noise, code = (
-        driven @ core.matrices()[0][0][0],
-        other.noise(driven),
-        p.full_scale / p.adc,
-    )
+    exact, noise, code = driven @ core.matrices()[0][0], other.noise(driven), p.full_scale / p.adc
     inside = np.abs(exact) + SIGMAS * np.sqrt(noise) < p.full_scale
     assert inside.mean() > 0.8, "few outputs are in range"
     assert (noise > (0.5 * code) ** 2).all(), "too little noise for a mean between codes"

@@ -38,7 +38,7 @@ class NumpyCrossbar:
     """The noisy MVM: two products, one draw of normals, and the converters in place."""
 
     def __init__(self, core: Core, batch: int) -> None:
-        self.mean, self.variance = (matrix[0] for matrix in core.matrices()[0])
+        self.mean, self.variance = (matrix[0] for matrix in core.matrices())
         self.periphery = Periphery(core)
         self.random = np.random.Generator(np.random.SFC64(1))  # NumPy's fastest
         rows, columns = self.mean.shape
@@ -95,7 +95,7 @@ class TorchCrossbar:
     def __init__(self, core: Core, batch: int) -> None:
         torch = self.torch = importlib.import_module("torch")
         self.random = torch.Generator().manual_seed(1)
-        self.mean, self.variance = (torch.from_numpy(m[0].copy()) for m in core.matrices()[0])
+        self.mean, self.variance = (torch.from_numpy(m[0].copy()) for m in core.matrices())
         p = self.periphery = Periphery(core)
         self.columns = [torch.from_numpy(a.copy()) for a in (p.gain, p.offset, p.bow, p.cubic)]
         self.normals = torch.empty((batch, self.mean.shape[1]))
@@ -144,7 +144,7 @@ def iterations_agree(phase: Phase, other: Any, iterations: int = 2, draws: int =
         core.step += draw * iterations
         phase.run(core, state, iterations)
         with core.engine.threads(THREADS):
-            conducted.append(core.matrices()[0][0][0].sum(axis=0))
+            conducted.append(core.matrices()[0][0].sum(axis=0))
         pulsed.append((state["fire"][0] != 255).sum(axis=0))
     conducts, pulses = [], []
     for _ in range(draws):

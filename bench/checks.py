@@ -28,7 +28,7 @@ def mvm_agrees(n: int, batch: int) -> None:
             found.append(core.mvm(x[None], group)[0])
     core = cores[0]
     half, full_scale = float(core.half_codes(programming=True)), float(core.full_scale_us[0])
-    error, size = tolerances.current(x, *(matrix[0] for matrix in core.matrices()[0]))
+    error, size = tolerances.current(x, *(matrix[0] for matrix in core.matrices()))
     bound = tolerances.adc(error, size, core.columns(0)[0], full_scale) * half
     apart = np.abs(found[0] - found[1]) / full_scale * half
     chance = np.minimum(2 * bound, 1)  # of an edge within the bound, as codes are that far apart

@@ -13,7 +13,6 @@ from fastaimc.core import Core
 from fastaimc.engine import Engine
 from fastaimc.job import method_key
 from fastaimc.programming.method import State
-from fastaimc.ranges import full_scales
 from fastaimc.terminals import Terminals
 
 THREADS = 2
@@ -68,6 +67,8 @@ def holding(n: int, engine: str = "numba") -> Core:
 
 def in_phases(n: int, phases: int, engine: str = "numba") -> Core:
     """Return the core of `holding`, whose MVMs go in so many phases, in a range that fits them."""
+    from fastaimc.ranges import full_scales  # `bench_compare` also loads revisions without it
+
     core = twin(holding(n, engine))
     core.config = fa.override(core.config, {"dac.phases": phases})
     core.full_scale_us = full_scales(targets_of(n), core.extents, core.config)

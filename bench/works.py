@@ -84,7 +84,7 @@ def products(*pairs: tuple[np.ndarray, np.ndarray]) -> tuple[Work, ...]:
 def mvm(n: int, batch: int) -> Bench:
     """Set the noisy MVM against the two products that mean and variance need."""
     core, x = holding(n), inputs(n, batch)
-    mean, variance = (matrix[0] for matrix in core.matrices()[0])
+    mean, variance = (matrix[0] for matrix in core.matrices())
     return Bench(
         work=mvm_work(core, x),
         others=products((x, mean), (x * x, variance)),
@@ -144,7 +144,7 @@ def gdp_phase(n: int, batch: int) -> Bench:
     phase = Phase.of(n, fa.GradientDescentProgramming(batch=batch))
     core, _ = phase.restore()
     with core.engine.threads(THREADS):
-        mean, variance = (matrix[0] for matrix in core.matrices()[0])
+        mean, variance = (matrix[0] for matrix in core.matrices())
     x = inputs(n, batch)
     error = np.random.default_rng(0).standard_normal((batch, n), dtype=np.float32)
     four = products((x, mean), (x * x, variance), (x, phase.targets[0]), (x.T, error))

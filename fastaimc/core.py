@@ -12,7 +12,7 @@ from fastaimc.effective import Correction, behind
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.noise import Watch, octaves
 from fastaimc.parameters import F32
-from fastaimc.phases import ADCs, Pair, multiply, selections, turn
+from fastaimc.phases import ADCs, Pair, held, multiply, selections, turn
 from fastaimc.ranges import cell_range, full_scales, numbers, own_ranges
 from fastaimc.stuck import in_vain
 
@@ -74,7 +74,7 @@ class Core:
     stuck: np.ndarray | None = None
     corrections: dict[str, Correction] = field(default_factory=dict)
     own_ranges: np.ndarray | None = None
-    _matrices: tuple[Pair, ...] = ()
+    _pairs: tuple[Pair, ...] = ()
     _stale_s: np.ndarray | None = None  # clocks beyond which the matrices are too old
     _pulsed_s: np.ndarray | None = None
     _measured: int = 0  # step of the last MVM without matrices
@@ -260,15 +260,22 @@ class Core:
             *out,
         )
 
-    def matrices(self) -> tuple[Pair, ...]:
+    def matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of what whole cells conduct now."""
+        pairs = self.pairs()
+        if len(pairs) == 1:
+            return pairs[0]
+        return held(pairs), pairs[0][1] + pairs[1][1]
+
+    def pairs(self) -> tuple[Pair, ...]:
         """Return mean and variance now, refreshed where pulses or time have moved them.
 
         A pair for all devices, or in four phases for those that add and those that subtract.
         """
         if not self._are_fresh():
-            self._matrices = self.conducted(self.clock_s, self._matrices, self._slow())
+            self._pairs = self.conducted(self.clock_s, self._pairs, self._slow())
             self._stale_s = self._fresh_until()
-        return self._matrices
+        return self._pairs
 
     def conducted(
         self, clock_s: np.ndarray, out: tuple[Pair, ...] = (), slow: np.ndarray | None = None
@@ -336,18 +343,8 @@ class Core:
             )
             self._measured = self.step
         else:
-            matrices = self.matrices()
-            y = multiply(
-                self.engine,
-                phases,
-                driven,
-                group,
-                pattern,
-                matrices,
-                self.identity,
-                self.number,
-                adcs,
-            )
+            what = (driven, group, pattern, self.pairs(), self.identity)
+            y = multiply(self.engine, phases, *what, self.number, adcs)
         batch = x.shape[1]
         self.number += batch
         self._count("mvms", float(batch), phases)
@@ -384,11 +381,10 @@ class Core:
 
     def _wired(self, select: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return what reads of rows show behind the wires: all rows load them, read or not."""
-        if select is None and self.config.dac.phases < 4:
-            return self.matrices()[0]
-        chosen = selections(1, self.config.devices)[0] if select is None else select
+        if select is None:
+            return self.matrices()
         mean, variance = np.empty((2, *self.shape), dtype=np.float32)
-        self.conduct(self.clock_s, chosen, (mean, variance), "selected", self._slow())
+        self.conduct(self.clock_s, select, (mean, variance), "selected", self._slow())
         return mean, variance
 
     def _count(self, name: str, reads: float | np.ndarray, phases: int = 1) -> None:

@@ -9,8 +9,6 @@ import pytest
 import fastaimc as fa
 from fastaimc.compensation import correction
 
-pytestmark = pytest.mark.nojit
-
 KINDS = ("none", "global", "column", "affine")
 HERMES = fa.presets.hermes()
 
@@ -46,6 +44,7 @@ def corrected(kind: str, given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]
     return np.stack([np.square(error[0]).sum(), np.square(error[1, :, :4]).sum()]), scale
 
 
+@pytest.mark.nojit
 def test_an_affine_correction_takes_away_gain_and_offset() -> None:
     given = case()
     left, scale = corrected("affine", given)
@@ -54,6 +53,7 @@ def test_an_affine_correction_takes_away_gain_and_offset() -> None:
     np.testing.assert_allclose(scale[1, :, :4], 1 / given["gain"][1, :, :4], rtol=1e-5)
 
 
+@pytest.mark.nojit
 def test_a_scale_a_column_takes_away_gains_alone() -> None:
     given = case()
     given["seen"] = (given["x"] @ given["targets"] * given["gain"]).astype(np.float32)
@@ -64,6 +64,7 @@ def test_a_scale_a_column_takes_away_gains_alone() -> None:
     assert (left > 1).all()
 
 
+@pytest.mark.nojit
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_each_fits_at_least_as_well_as_the_one_before(noise: float) -> None:
     """On the calibration's own outputs a least-squares fit with more freedom is never worse."""
@@ -73,6 +74,7 @@ def test_each_fits_at_least_as_well_as_the_one_before(noise: float) -> None:
         assert (after < before).all()
 
 
+@pytest.mark.nojit
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_what_cannot_be_fitted_is_left(kind: str) -> None:
     """A column of zeros, one that reports the opposite, and a tile that reports nothing."""

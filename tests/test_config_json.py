@@ -208,6 +208,22 @@ def test_json_that_is_no_config(text: Any, message: str) -> None:
         fa.from_json(text)
 
 
+def test_a_config_of_before_the_converters_had_more_to_choose() -> None:
+    """What it does not name is as it was: off."""
+    document = json.loads(fa.to_json(HERMES))
+    more = {
+        "adc": ("range", "range_quantile", "noise_std", "dead_time", "dead_time_std"),
+        "dac": ("phases",),
+        "circuit": ("t_phase_s", "energy_phase_j"),
+    }
+    for part, names in more.items():
+        for name in names:
+            del document["config"][part][name]
+    old = fa.from_json(json.dumps(document))
+    assert old == HERMES
+    assert old.plain_columns
+
+
 # --- override -------------------------------------------------------------------------------------
 
 

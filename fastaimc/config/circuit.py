@@ -47,7 +47,7 @@ class DAC:
     One bit drives the sign alone: −1, or +1 from zero on.  One phase drives signed inputs in one
     go.  Two drive the positive ones, then the negative ones; four keep the devices that add and
     those that subtract apart as well.  Each phase is converted on its own and has its own read
-    noise, time and energy; the sum is digital.
+    noise, time and energy; the sum is digital.  Reads of single rows need one phase.
     """
 
     bits: int | None = 8  # HERMES: 8-bit PWM (Khaddam-Aljameh et al., JSSC 57, 1027, 2022)
@@ -97,15 +97,15 @@ class ADC:
     bits: int | None = 8  # HERMES (Le Gallo et al., Nat. Electron. 6, 680, 2023); None: ideal
     programming_bits: int | None = None  # assumption: as in use; in force while programming
     cell_lsb_us: float | None = None  # assumption: no cell range; else its step
-    range: str | float = "core"  # assumption
+    range: str | float = "core"  # assumption: one for all columns
     full_scale_sigmas: float = 4.0  # assumption: of outputs for uniform inputs
     range_quantile: float = 1.0  # assumption: nothing that calibration sees saturates
     gain_std: float = 0.03  # assumption: after digital calibration
     offset_std: float = 0.005  # assumption
     inl_std: float = 0.01  # assumption
     noise_std: float = 0.0  # assumption: part of the read noise
-    dead_time: float = 0.0  # assumption, as its form is: corrected
-    dead_time_std: float = 0.0  # assumption
+    dead_time: float = 0.0  # assumption: none that calibration leaves; nor is its form published
+    dead_time_std: float = 0.0  # assumption: as above
 
     def __post_init__(self) -> None:
         _check_bits("adc.bits", self.bits)
