@@ -211,7 +211,7 @@ class TorchGDP:
 
     def _fit(self, f: FitParameters, x: Any, log_x: Any) -> Any:
         """Return a published fit at the states `x`."""
-        split, slope, offset, low, high, c0, c1, c2, c3 = map(float, f)
+        split, slope, offset, low, high, c0, c1, c2, c3, _ = map(float, f)
         logarithmic = (log_x * slope).add_(offset).clamp_(low, high)
         cubic = (x * c3).add_(c2).mul_(x).add_(c1).mul_(x).add_(c0)
         return cubic.lerp_(logarithmic, self.torch.lt(x, split, out=self.torch.empty_like(x)))
