@@ -24,7 +24,7 @@ def agree() -> ModuleType:
 def test_programming_drift_and_noise_are_as_published(
     agree: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert agree.main(["programming", "drift", "noise"]) == 0
+    assert agree.main(["programming", "drift", "noise", "wires"]) == 0
     text = capsys.readouterr().out
     assert "σ_prog, x = 0.1" in text
     assert "0 beyond their bounds" in text

@@ -5,8 +5,9 @@
     python tools/bench_compare.py --list
 
 Each revision is checked out into a temporary folder and runs in a process of its own; the cases
-are this checkout's, so both do the same work.  The exit code is 1 where HEAD/BASE is beyond the
-limit by more than its spread: where even the lower quartile of the rounds is.
+are this checkout's, so both do the same work, but a revision that lacks what they import has its
+own.  The exit code is 1 where HEAD/BASE is beyond the limit by more than its spread: where even
+the lower quartile of the rounds is.
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ def ratio(base: list[list[float]], head: list[list[float]]) -> Ratio:
 class Worker:
     """A process that runs the cases on one checkout."""
 
-    def __init__(self, package: Path) -> None:
-        path = os.pathsep.join(str(p) for p in (package, ROOT / "bench", ROOT / "tests"))
+    def __init__(self, package: Path, cases: Path = ROOT) -> None:
+        path = os.pathsep.join(str(p) for p in (package, cases / "bench", cases / "tests"))
         environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(ROOT / "bench" / "worker.py")],
+            [sys.executable, "-P", str(cases / "bench" / "worker.py")],
             env=environment | {"PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -127,14 +128,20 @@ def git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def compile_all(package: Path, cases: list[str]) -> None:
-    """Fill a checkout's cache: a process that compiles may run other code than one that loads."""
-    worker = Worker(package)
-    try:
-        for case in cases:
-            worker.ask(load=case)
-    finally:
-        worker.stop()
+def compile_all(package: Path, cases: list[str]) -> Path:
+    """Fill a checkout's cache: a process that compiles may run other code than one that loads.
+
+    Returns where its cases are: here, or for a revision that they cannot import its own.
+    """
+    for home in (ROOT, package):
+        worker = Worker(package, home)
+        try:
+            answers = [worker.ask(load=case) for case in cases]
+        finally:
+            worker.stop()
+        if not all("ImportError" in answer.get("error", "") for answer in answers):
+            break
+    return home
 
 
 def compare(case: str, workers: list[Worker], rounds: int) -> Ratio | str:
@@ -208,9 +215,10 @@ def main(arguments: list[str] | None = None) -> int:
     with checkouts(options.base, options.head) as paths:
         workers: list[Worker] = []
         try:
-            for path in paths:
-                compile_all(path, cases)
-            workers += [Worker(path) for path in paths]
+            homes = [compile_all(path, cases) for path in paths]
+            if any(home != ROOT for home in homes):
+                print("A revision runs its own cases: it cannot import those of this checkout.")
+            workers += [Worker(*both) for both in zip(paths, homes, strict=True)]
             print(f"{'case':24} HEAD/BASE  quartiles        fastest")
             for case in cases:
                 found = compare(case, workers, options.rounds)
