@@ -116,8 +116,8 @@ SOURCES = {
         fa.presets.reram_wan_day, (0.701, 22.086, -50.773, 47.095, -16.458), DAY
     ),
 }
-# Of an MVM at 0 s, 1 h and 1 day after t0, %, worked out elsewhere from the same fits.  Why those of
-# one device differ by up to a point from what the formulas give here, `by_formulas`, is not known.
+# Of an MVM at 0 s, 1 h and 1 day after t0, %, worked out elsewhere from the same fits.  Why those
+# of one device are up to a point from what the formulas give here, `by_formulas`, is not known.
 ERRORS = {
     "Joshi 2020": (8.1, 9.5, 11.1),
     "HERMES, one device": (16.0, 17.1, 19.8),
