@@ -11,9 +11,10 @@ import numpy as np
 from fastaimc import checkpoint as checkpoints
 from fastaimc import engine as engines
 from fastaimc.config import CoreConfig, presets
+from fastaimc.core import Core
 from fastaimc.cost import cost_of
 from fastaimc.errors import ConfigError, InputError, check_integer, check_number
-from fastaimc.faults import of_layer
+from fastaimc.faults import check_names, of_layer
 from fastaimc.job import Job, Layer, method_key, observer, stack_layers
 from fastaimc.mapping import check_weights, to_tiles
 from fastaimc.matrix import AnalogMatrix
@@ -27,6 +28,7 @@ from fastaimc.provenance import provenance
 WIRES_BYTES = 56  # of a cell, with wires: devices of each polarity, and two corrections
 RELAXED_BYTES = 304  # of a cell of one tile, while two threads relax its wires
 STATE_BYTES = 23  # of a cell beside conductances and target, at most, while it is programmed
+FAULT_BYTES = 10  # more, while devices get stuck
 OBSERVED_BYTES = 10  # more, where errors and pulses are recorded
 
 Path = str | os.PathLike[str]
@@ -55,13 +57,14 @@ def program(
         (out, in), real and finite; a mapping's matrices are programmed as one parallel stack.
     config, method : optional
         None: `presets.hermes()`; `DirectWrite` for a device given by its statistics, else GDP.
-    seed, input_range, engine, threads
+    seed, input_range, engine
         Of devices, noise and method; the |x| at the DAC's full scale (by name for a mapping);
-        "numba", or "reference" in NumPy; of the kernels.
-    progress, checkpoint
-        True for a bar, or ``f(done, total, text)``; a file for the state, for `resume`.
+        "numba", or "reference" for the specification in NumPy.
+    threads, progress, checkpoint
+        Threads of the kernels (no result depends on it); True for a bar, or ``f(done, total,
+        text)``; a file for the state, saved on Ctrl-C and every minute, for `resume`.
     record_every : int
-        Iterations between observations of the errors in `history`; 0: none.
+        Iterations between observations of the errors in `history`; 0: none, and no `cell_pulses`.
     faults : array_like or mapping of str to array_like, optional
         Stuck devices, (device, out, in): 0 none, 1 at SET, 2 at RESET, 3 anywhere.
 
@@ -85,9 +88,8 @@ def program(
     method = _check(config, method, seed, threads, record_every)
     backend = engines.load(engine)
     layers, blocks = _layers(weights, config, input_range)
-    _check_memory(blocks, config, record_every)
-    maps = [of_layer(faults, layer.name, config, layer.mapping) for layer in layers]
-    core, targets = stack_layers(layers, blocks, config, backend, seed, maps)
+    _check_memory(blocks, config, record_every, faults)
+    core, targets = _blank(layers, blocks, config, backend, seed, faults)
     core.cell_pulses = np.zeros(core.shape, dtype=np.uint16) if record_every else None
     job = Job(layers, Run(core, targets, method, method_key(seed)), seed, engine)
     _check_path(checkpoint, method)
@@ -180,7 +182,23 @@ def _layers(
     return layers, blocks
 
 
-def _check_memory(blocks: list[np.ndarray], config: CoreConfig, record_every: int) -> None:
+def _blank(
+    layers: list[Layer],
+    blocks: list[np.ndarray],
+    config: CoreConfig,
+    backend: Any,
+    seed: int,
+    faults: object,
+) -> tuple[Core, np.ndarray]:
+    """Return the core of all layers before its programming, with its stuck devices, and targets."""
+    check_names(faults, [layer.name for layer in layers])
+    maps = [of_layer(faults, layer.name, config, layer.mapping) for layer in layers]
+    return stack_layers(layers, blocks, config, backend, seed, maps)
+
+
+def _check_memory(
+    blocks: list[np.ndarray], config: CoreConfig, record_every: int, faults: object
+) -> None:
     """Raise for a program that cannot fit beside the targets that there are already."""
     tiles, rows, columns = (
         sum(len(block) for block in blocks),
@@ -189,6 +207,8 @@ def _check_memory(blocks: list[np.ndarray], config: CoreConfig, record_every: in
     each = 4 * config.devices + STATE_BYTES + (OBSERVED_BYTES if record_every else 0)
     if len(blocks) > 1:
         each += 4  # they are stacked
+    if faults is not None or config.faults is not None:
+        each += FAULT_BYTES
     if config.wires is not None:
         each += WIRES_BYTES + (RELAXED_BYTES // tiles if config.wires.solver == "iterative" else 0)
     each += {1: 0, 2: 8, 4: 16}[config.dac.phases]  # mean and variance, of either polarity

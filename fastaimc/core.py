@@ -24,7 +24,9 @@ MOST_PULSES = 65535  # of a cell that are counted
 
 # State arrays by name: everything of a core that a file must hold.
 STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "full_scale_us", "extents")
-KEPT = ("all", "selected")  # corrections of IR drop, by the devices that were read
+# Corrections of IR drop, by the devices that conduct: together ("all", or those that add), those
+# that subtract in phases of their own, and a selection of rows' reads.
+KEPT = ("all", "subtracting", "selected")
 COUNTERS = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions", "wait_s")
 
 
@@ -289,7 +291,7 @@ class Core:
             (np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)) for _ in chosen
         )
         for index, (select, pair) in enumerate(zip(chosen, out, strict=True)):
-            keep = None if slow is None else ("all", "subtracting")[index]
+            keep = None if slow is None else KEPT[index]
             self.conduct(clock_s, select, pair, keep, slow)
         return turn(out)
 
@@ -384,7 +386,7 @@ class Core:
         if select is None:
             return self.matrices()
         mean, variance = np.empty((2, *self.shape), dtype=np.float32)
-        self.conduct(self.clock_s, select, (mean, variance), "selected", self._slow())
+        self.conduct(self.clock_s, select, (mean, variance), KEPT[2], self._slow())
         return mean, variance
 
     def _count(self, name: str, reads: float | np.ndarray, phases: int = 1) -> None:

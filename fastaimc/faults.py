@@ -8,10 +8,10 @@ import numpy as np
 
 from fastaimc.config import CoreConfig, MeltQuench
 from fastaimc.core import NONE, Core
-from fastaimc.errors import InputError
+from fastaimc.errors import InputError, nearest
 from fastaimc.mapping import Mapping, split_cells
 from fastaimc.parameters import F32
-from fastaimc.stuck import ANYWHERE, AT_RESET, AT_SET, bits
+from fastaimc.stuck import ANYWHERE, AT_RESET, AT_SET, FINE, bits
 
 
 def check_map(label: str, given: object, config: CoreConfig, shape: tuple[int, int]) -> np.ndarray:
@@ -35,6 +35,19 @@ def check_map(label: str, given: object, config: CoreConfig, shape: tuple[int, i
             f"got {array.min()} to {array.max()}"
         )
     return array.astype(np.uint8)
+
+
+def check_names(given: object, names: list[str | None]) -> None:
+    """Raise `InputError` for a mapping of maps that names no layer, which would be left out."""
+    if not isinstance(given, Dictionary):
+        return
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        known = [name for name in names if name is not None]
+        rule = (
+            f"name layers of weights ({', '.join(map(repr, known))})" if known else "be one array"
+        )
+        raise InputError(f"faults must {rule}, got {unknown[0]!r}{nearest(unknown[0], known)}")
 
 
 def of_layer(
@@ -61,6 +74,8 @@ def stick(core: Core, kind: np.ndarray | None) -> None:
     kind = np.zeros(core.conductance.shape, dtype=np.uint8) if kind is None else kind
     rates = faults.rates() if faults else np.zeros(3, dtype=np.float32)
     place = core.engine.faults(core.identity, rates, kind)
+    for tile, (rows, columns) in enumerate(core.extents):  # what no weight uses conducts nothing
+        kind[tile, :, rows:] = kind[tile, :, :, columns:] = FINE
     part = core.config.device
     melts = isinstance(part, MeltQuench)
     most = part.g_set_us if isinstance(part, MeltQuench) else part.g_scale_us
@@ -69,7 +84,8 @@ def stick(core: Core, kind: np.ndarray | None) -> None:
             device = np.where(kind[:, index] == which, np.uint8(index), np.uint8(NONE))
             amplitude = np.uint8(code) if melts else F32(value)
             core.send(device, np.full(core.shape, amplitude), step=0)
-    np.copyto(core.conductance, place * F32(most), where=kind == ANYWHERE)
+    place *= F32(most)
+    np.copyto(core.conductance, place, where=kind == ANYWHERE)
     core.last_device[...] = NONE
     core.last_s[...] = 0
     core.stuck = bits(kind)

@@ -66,16 +66,18 @@ class Watch:
     Attributes
     ----------
     last_s, since_s : ndarray or None
-        Clocks of the last look and of the one before it, (tile,).
+        Clocks of the last look and of the one before it at another clock, (tile,).
     """
 
     last_s: np.ndarray | None = None
     since_s: np.ndarray | None = None
 
     def octaves(self, noise: ReadNoise | None, clock_s: np.ndarray) -> np.ndarray:
-        """Return the octaves now; the same ones as long as the clocks stand still."""
+        """Return the octaves now; of each tile the same ones as long as its clock stands still."""
         if noise is None or not noise.slow:
             return NO_SLOW_NOISE
-        if self.last_s is None or (clock_s != self.last_s).any():
-            self.since_s, self.last_s = self.last_s, clock_s.copy()
+        if self.last_s is None or self.since_s is None:  # a first look has none before it
+            self.since_s, self.last_s = clock_s.copy(), clock_s.copy()
+        self.since_s = np.where(clock_s != self.last_s, self.last_s, self.since_s)
+        self.last_s = clock_s.copy()
         return octaves(noise, clock_s, self.since_s)

@@ -18,6 +18,7 @@ from fastaimc.config import (
     Circuit,
     CoreConfig,
     Drift,
+    Faults,
     MeltQuench,
     ProgrammedState,
     ReadNoise,
@@ -39,7 +40,7 @@ def floats(low: float, high: float) -> st.SearchStrategy[float]:
     return st.floats(low, high, allow_subnormal=False)
 
 
-def fits() -> st.SearchStrategy[StateFit]:
+def fits(of_log: bool = False) -> st.SearchStrategy[StateFit]:
     any_number = floats(-1e6, 1e6).filter(lambda v: v == 0 or abs(v) > 1e-30)
     return st.builds(
         StateFit,
@@ -49,10 +50,11 @@ def fits() -> st.SearchStrategy[StateFit]:
         low=floats(-10, -1),
         high=floats(-1, 10).filter(lambda v: v == 0 or abs(v) > 1e-30),
         cubic=st.tuples(*[any_number] * 4),
+        of_log=st.booleans() if of_log else st.just(False),
     )
 
 
-bits = st.none() | st.integers(2, 16)
+bits = st.none() | st.integers(1, 16)
 share = floats(1e-6, 0.15) | st.just(0.0)
 plus = floats(1e-6, 1e6)
 melt_quenches = st.builds(
@@ -84,7 +86,14 @@ core_configs = st.builds(
     device=melt_quenches | states,
     drift=st.none() | st.builds(Drift, mean=fits(), std=fits(), t_ref_s=plus, t_on_s=plus),
     read_noise=st.none()
-    | st.builds(ReadNoise, q=fits(), t_read_s=floats(1e-9, 1e-6), window_s=floats(1e-5, 1)),
+    | st.builds(
+        ReadNoise,
+        q=fits(of_log=True),
+        t_read_s=floats(1e-9, 1e-6),
+        window_s=floats(1e-5, 1),
+        slow=st.booleans(),
+    ),
+    faults=st.none() | st.builds(Faults, set_rate=share, reset_rate=share, anywhere_rate=share),
     state_scale_us=plus,
     dac=st.builds(DAC, bits=bits, phases=st.sampled_from([1, 2, 4])),
     adc=st.builds(

@@ -41,14 +41,16 @@ def hold_adc(
         ]
     )
     exact /= full_scale
-    slack += tolerances.REPORT_RELATIVE * np.abs(exact)
+    more = tolerances.own_range(call["columns"])
+    slack += (tolerances.REPORT_RELATIVE + more) * np.abs(exact)
     if half == 0:
         assert (np.abs(found / full_scale - exact) <= slack).all()
         return np.ones(found.shape, bool)
     least, half = -1.0 if half > 0 else 0.0, abs(half)
     code = found / full_scale * half
     code = np.copysign(half, code) if half < 1 else np.rint(code)
-    np.testing.assert_allclose(found, code / half * full_scale, rtol=tolerances.CODE_RELATIVE)
+    rtol = tolerances.CODE_RELATIVE + more
+    np.testing.assert_allclose(found, code / half * full_scale, rtol=rtol)
     low, high = (coded(exact + sign * slack, least, half) for sign in (-1, 1))
     assert ((low <= code) & (code <= high)).all()
     return low == high
@@ -78,9 +80,8 @@ def hold_mvm(call: Call) -> None:
     error, size = (np.stack(parts) for parts in zip(*before, strict=True))
     certain = hold_adc(call, "mvm", found.out, error, size)
     if call["half_codes"] != 0:
-        np.testing.assert_allclose(
-            found.out[certain], expected.out[certain], rtol=tolerances.CODE_RELATIVE
-        )
+        rtol = tolerances.CODE_RELATIVE + tolerances.own_range(call["columns"])
+        np.testing.assert_allclose(found.out[certain], expected.out[certain], rtol=rtol)
 
 
 @SIZES
@@ -111,7 +112,8 @@ def test_a_batch_draws_what_single_vectors_draw(size: Size, data: st.DataObject)
             columns, full = call["columns"][t], float(call["full_scale"][t])
             scale = tolerances.column_scale(columns, full)
             bound = 2 * scale * tolerances.adc(error, size_, columns, full)
-            slack = bound + 2 * tolerances.REPORT_RELATIVE * np.abs(single[t])
+            report = tolerances.REPORT_RELATIVE + tolerances.own_range(call["columns"])
+            slack = bound + 2 * report * np.abs(single[t])
             assert (np.abs(single[t] - whole[t, b]) <= slack).all()
 
 
@@ -176,9 +178,8 @@ def hold_rows(call: Call) -> None:
             error[t, index], size[t, index] = tolerances.current(one, mean, variance, own)
     certain = hold_adc(call, "read_rows", found.out, error, size)
     if call["half_codes"] != 0:
-        np.testing.assert_allclose(
-            found.out[certain], expected.out[certain], rtol=tolerances.CODE_RELATIVE
-        )
+        rtol = tolerances.CODE_RELATIVE + tolerances.own_range(call["columns"])
+        np.testing.assert_allclose(found.out[certain], expected.out[certain], rtol=rtol)
 
 
 @SIZES

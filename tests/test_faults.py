@@ -13,6 +13,8 @@ from interrupts import CONFIG, GDP, digest, interrupted, program
 from strategies import SIZES, TINY, TWINS, Call, Size
 
 import fastaimc as fa
+from fastaimc import stuck
+from fastaimc.api import _blank, _layers
 from fastaimc.config import Faults
 from fastaimc.engine import Engine
 
@@ -140,6 +142,30 @@ def test_maps_of_layers() -> None:
     layers = {"a": WEIGHTS, "b": WEIGHTS[:9, :7], "c": WEIGHTS[:20]}
     found = fa.program(layers, CONFIG, seed=3, faults={"c": kind[:, :20]})
     assert [found[name].stuck for name in layers] == [0, 0, 4 * 20 * 50]
+
+
+def test_what_no_weight_uses_conducts_nothing() -> None:
+    """Rows and columns beyond a smaller layer of the stack, and of a partial tile."""
+    config = fa.override(CONFIG, {"faults": Faults(set_rate=0.3, anywhere_rate=0.3)})
+    kind = np.ones((4, 9, 7), np.uint8)
+    engine = fa.engine.load("numba")
+    layers, blocks = _layers({"a": WEIGHTS, "b": WEIGHTS[:9, :7]}, config, 1.0)
+    core, _ = _blank(layers, blocks, config, engine, 3, {"b": kind})
+    assert (core.extents < core.shape[1:]).any()
+    for tile, (rows, columns) in enumerate(core.extents):
+        held = core.conductance[tile]
+        assert held[:, :rows, :columns].any()
+        assert not held[:, rows:].any()
+        assert not held[:, :, columns:].any()
+    assert core.stuck is not None
+    assert stuck.count(core.stuck, core.extents) == np.bitwise_count(core.stuck).sum()
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, {"fc1": WEIGHTS}])
+def test_a_map_of_no_layer_is_not_left_out(weights: Any) -> None:
+    known = "one array" if weights is WEIGHTS else r"layers of weights \('fc1'\), .*mean 'fc1'"
+    with pytest.raises(fa.InputError, match=f"faults must .*{known}"):
+        fa.program(weights, CONFIG, faults={"fc2": np.zeros((4, 40, 50), int)})
 
 
 @pytest.mark.parametrize(

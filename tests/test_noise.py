@@ -66,6 +66,17 @@ def test_a_watch_shows_the_same_as_long_as_time_stands_still() -> None:
     np.testing.assert_array_equal(watch.octaves(NOISE, clock + 0.5), later)
 
 
+def test_a_tile_whose_clock_stands_still_is_seen_as_before() -> None:
+    """Others move on: a tile must not depend on what it is stacked with."""
+    watch, clocks = Watch(), np.array([1.0, 2.0])
+    watch.octaves(NOISE, clocks)
+    before = watch.octaves(NOISE, clocks + 0.5)
+    after = watch.octaves(NOISE, clocks + np.array([0.5, 0.75]))
+    drawn = [seen[0, seen[0, :, 2] > 0] for seen in (before, after)]
+    np.testing.assert_array_equal(*drawn)
+    assert ALL_THAT_PASSED in drawn[0][:, 1]
+
+
 def fluctuation(engine: Engine, seconds: float, rows: int = 100, number: int = 0) -> np.ndarray:
     """What devices of x = 0.5 conduct at a time, over what they do without slow noise, less 1."""
     shape = (1, rows, 200)

@@ -211,10 +211,12 @@ def test_a_kept_correction_is_good_enough() -> None:
     assert np.mean(solved) < 0.7
 
 
-def test_the_state_of_the_correction_survives_a_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("phases", [1, 4])
+def test_the_state_of_the_correction_survives_a_checkpoint(phases: int, tmp_path: Path) -> None:
     """A program that is interrupted goes on bitwise as if nothing had happened."""
-    ohms = {"row_ohm": 3.0, "column_ohm": 3.0}
-    config = fa.override(fa.presets.hermes(), {"rows": 64, "columns": 64, "wires": Wires(**ohms)})
+    wires = Wires(row_ohm=3.0, column_ohm=3.0)
+    changes = {"rows": 64, "columns": 64, "wires": wires, "dac.phases": phases}
+    config = fa.override(fa.presets.hermes(), changes)
     weights = np.random.default_rng(9).standard_normal((64, 64))
     method = fa.GradientDescentProgramming(iterations=8)
     path = tmp_path / "program.npz"
@@ -224,6 +226,7 @@ def test_the_state_of_the_correction_survives_a_checkpoint(tmp_path: Path) -> No
         fa.program(weights, config, method, seed=0, progress=Presser(4), checkpoint=path)
     with np.load(path) as file:
         assert "wires.all.value" in file.files
+        assert ("wires.subtracting.value" in file.files) == (phases == 4)
     resumed = fa.resume(path)
     np.testing.assert_array_equal(resumed.core.conductance, whole.core.conductance)
     np.testing.assert_array_equal(resumed.weights(), whole.weights())

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fastaimc as fa
-from fastaimc.config import CoreConfig, ProgrammedState, ReadNoise, Wires
+from fastaimc.config import CoreConfig, ProgrammedState, Wires
 
 STATES = (0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 SIDE = 256
@@ -202,17 +202,12 @@ def noise() -> Iterator[Row]:
         for x in STATES:
             config = source.preset()
             matrix = cells_at(config, x, drift=None, **without_spread(config)).at(source.t0)
-            slow = held(matrix)
+            core, exact_us = matrix.core, x * config.state_scale_us
+            ((_, variance),) = core.conducted(core.clock_s + source.t0)
             band = np.log((source.t0 + source.t_read) / (2 * source.t_read))
-            share = fast_share(config.read_noise, source.q(x))
-            ours = np.sqrt((slow / (x * config.state_scale_us)).var() + share)
+            fast = variance[0, 1:].astype(np.float64).mean()
+            ours = np.sqrt(held(matrix).var() + fast) / exact_us
             yield Row(name, f"read noise, x = {x}", ours, source.q(x) * np.sqrt(band), 0.01)
-
-
-def fast_share(read_noise: ReadNoise | None, q: float) -> float:
-    """Return the variance that single MVMs draw."""
-    assert read_noise is not None
-    return q**2 * read_noise.band
 
 
 def protocol() -> np.ndarray:
