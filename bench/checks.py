@@ -9,9 +9,9 @@ from tolerances import SIGMAS
 
 import fastaimc as fa
 from fastaimc import engine as engines
+from fastaimc.circuit.effective import effective
 from fastaimc.config import Wires
 from fastaimc.core import NONE, Core
-from fastaimc.effective import effective
 from fastaimc.reference import pcm, philox
 
 AGREE = 0.02  # of the engines' errors after a program (rounding flips thresholds)

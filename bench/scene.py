@@ -67,7 +67,9 @@ def holding(n: int, engine: str = "numba") -> Core:
 
 def in_phases(n: int, phases: int, engine: str = "numba") -> Core:
     """Return the core of `holding`, whose MVMs go in so many phases, in a range that fits them."""
-    from fastaimc.ranges import full_scales  # `bench_compare` also loads revisions without it
+    from fastaimc.circuit.ranges import (
+        full_scales,  # `bench_compare` also loads revisions without it
+    )
 
     core = twin(holding(n, engine))
     core.config = fa.override(core.config, {"dac.phases": phases})

@@ -25,9 +25,9 @@ from scene import (
 
 import fastaimc as fa
 from fastaimc import engine as engines
+from fastaimc.circuit.effective import effective
 from fastaimc.config import Wires
 from fastaimc.core import NONE, Core
-from fastaimc.effective import effective
 from fastaimc.programming.method import State
 
 ITERATIONS = 4  # of GDP beside a baseline

@@ -10,9 +10,9 @@ import numpy as np
 
 from fastaimc import engine as engines
 from fastaimc import storage
+from fastaimc.circuit.effective import Correction
 from fastaimc.config import from_json, to_json
 from fastaimc.core import KEPT, Core
-from fastaimc.effective import Correction
 from fastaimc.engine import Engine
 from fastaimc.errors import ConfigError
 from fastaimc.files import (

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastaimc.circuit.effective import Correction, behind
+from fastaimc.circuit.phases import ADCs, Pair, held, multiply, selections, turn
+from fastaimc.circuit.ranges import cell_range, full_scales, numbers, own_ranges
 from fastaimc.config import CoreConfig, MeltQuench
-from fastaimc.effective import Correction, behind
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.noise import Watch, octaves
 from fastaimc.parameters import F32
-from fastaimc.phases import ADCs, Pair, held, multiply, selections, turn
-from fastaimc.ranges import cell_range, full_scales, numbers, own_ranges
 from fastaimc.stuck import in_vain
 
 NONE = 255  # no device

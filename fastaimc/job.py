@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastaimc.circuit.phases import held, multiply
 from fastaimc.config import CoreConfig
 from fastaimc.core import Core
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.faults import stick
 from fastaimc.mapping import Mapping
 from fastaimc.matrix import METRICS
-from fastaimc.phases import held, multiply
 from fastaimc.programming.loop import Run
 
 OBSERVED = 64  # vectors of an observation

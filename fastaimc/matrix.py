@@ -11,8 +11,9 @@ import numpy as np
 
 from fastaimc import engine as engines
 from fastaimc import stuck
-from fastaimc.calibration import calibrated
-from fastaimc.compensation import correction
+from fastaimc.circuit.calibration import calibrated
+from fastaimc.circuit.compensation import correction
+from fastaimc.circuit.phases import ADCs, Pair, held, multiply
 from fastaimc.config import CoreConfig
 from fastaimc.core import Core
 from fastaimc.cost import Cost
@@ -25,7 +26,6 @@ from fastaimc.mapping import (
     split_inputs,
 )
 from fastaimc.parameters import F32
-from fastaimc.phases import ADCs, Pair, held, multiply
 from fastaimc.programmed import Programmed, pack, unpack
 
 # Streams of noise beside the user's vectors 0, 1, ...: each has numbers of its own.

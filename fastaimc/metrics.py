@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastaimc.circuit.effective import behind
+from fastaimc.circuit.phases import Pair, selections, turn
 from fastaimc.config import CoreConfig, MeltQuench
-from fastaimc.effective import behind
 from fastaimc.engine import NO_SLOW_NOISE
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
-from fastaimc.phases import Pair, selections, turn
 
 VECTORS = 1 << 25  # numbers in the stream of noise that a seed may use
 SEEDS = 1 << 20  # such parts; 2**45 numbers follow METRICS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastaimc.circuit.ranges import cell_range
 from fastaimc.core import Core
 from fastaimc.engine import NO_PATTERN
 from fastaimc.nominal import Nominal
-from fastaimc.ranges import cell_range
 
 
 class Terminals:

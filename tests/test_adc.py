@@ -14,11 +14,11 @@ from tolerances import EPS, SIGMAS
 
 import fastaimc as fa
 from fastaimc import storage
+from fastaimc.circuit.phases import held
 from fastaimc.config import ADC, DAC, CoreConfig
 from fastaimc.engine import Engine
 from fastaimc.metrics import exact_conductances
 from fastaimc.parameters import F32
-from fastaimc.phases import held
 
 HERMES = fa.override(fa.presets.hermes(), {"rows": 16, "columns": 16})
 METHOD = fa.GradientDescentProgramming(iterations=2, batch=16)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastaimc as fa
-from fastaimc.compensation import correction
+from fastaimc.circuit.compensation import correction
 
 KINDS = ("none", "global", "column", "affine")
 HERMES = fa.presets.hermes()

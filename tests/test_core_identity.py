@@ -14,10 +14,10 @@ from tolerances import SIGMAS
 import fastaimc as fa
 from fastaimc import core as core_module
 from fastaimc import engine as engines
+from fastaimc.circuit.ranges import CELL_HEADROOM, cell_range, full_scales
 from fastaimc.config import ADC, CoreConfig, MeltQuench
 from fastaimc.job import core_key
 from fastaimc.matrix import AnalogMatrix
-from fastaimc.ranges import CELL_HEADROOM, cell_range, full_scales
 from fastaimc.terminals import Terminals
 
 pytestmark = pytest.mark.nojit

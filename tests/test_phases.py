@@ -9,13 +9,13 @@ from tolerances import EPS, SIGMAS, sums
 
 import fastaimc as fa
 from fastaimc import engine as engines
+from fastaimc.circuit.phases import PHASES, held, multiply, selections, turn
+from fastaimc.circuit.ranges import column_scales, full_scales
 from fastaimc.config import ADC, DAC, Circuit, CoreConfig, MeltQuench, ReadNoise
 from fastaimc.core import Core
 from fastaimc.cost import cost_of
 from fastaimc.engine import NO_PATTERN
 from fastaimc.parameters import F32
-from fastaimc.phases import PHASES, held, multiply, selections, turn
-from fastaimc.ranges import column_scales, full_scales
 
 MANY = pytest.mark.parametrize("phases", [2, 4])
 ALL = pytest.mark.parametrize("phases", [1, 2, 4])

@@ -15,15 +15,15 @@ from nodal import dense_wires
 from strategies import TINY, wire_calls
 
 import fastaimc as fa
-from fastaimc import effective as effective_module
+from fastaimc.circuit import effective as effective_module
+from fastaimc.circuit.effective import KEPT_ERROR, effective
+from fastaimc.circuit.phases import selections
+from fastaimc.circuit.wires import exact_wires
 from fastaimc.config import CoreConfig, Wires
-from fastaimc.effective import KEPT_ERROR, effective
 from fastaimc.engine import load
 from fastaimc.errors import ConfigError
 from fastaimc.metrics import exact_conductances, fit_affine, relative_error
 from fastaimc.parameters import WireParameters
-from fastaimc.phases import selections
-from fastaimc.wires import exact_wires
 
 ENGINE = load("numba")
 ENGINES = pytest.mark.parametrize("engine", ["numba", "reference"])
@@ -201,7 +201,7 @@ def test_a_kept_correction_is_good_enough() -> None:
         return now
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastaimc.effective.effective", watched)
+        patch.setattr("fastaimc.circuit.effective.effective", watched)
         weights = np.random.default_rng(8).standard_normal((128, 128))
         fa.program(weights, config, fa.GradientDescentProgramming(), seed=0)
     kept_errors, estimate_errors = np.array(seen).T

@@ -276,7 +276,7 @@ def errors() -> Iterator[Row]:
 def wires() -> Iterator[Row]:
     """Yield how far IR drop by relaxation is from nodal analysis, over all effective conductances.
 
-    The nodal solution is that of `fastaimc.wires`; a test holds it to an independent assembly.
+    The nodal solution is `fastaimc.circuit.wires`'s; a test holds it to an independent assembly.
     """
     weights = np.random.default_rng(3).standard_normal((64, 64))
     for ohm in (0.15, 1.0, 5.0):

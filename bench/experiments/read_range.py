@@ -21,9 +21,9 @@ from rich.progress import track
 from tables import RESULTS, mean_and_error, table, write_excerpt
 
 import fastaimc as fa
+from fastaimc.circuit.ranges import full_scales
 from fastaimc.config import ADC, CoreConfig
 from fastaimc.mapping import to_tiles
-from fastaimc.ranges import full_scales
 
 SIZE = 256
 BITS = (4, 6, 8)

@@ -19,11 +19,11 @@ from rich.progress import track
 from tables import RESULTS, table
 
 from fastaimc import engine as engines
+from fastaimc.circuit.effective import SWEEPS, TOLERANCE
+from fastaimc.circuit.wires import exact_wires
 from fastaimc.config import Wires
-from fastaimc.effective import SWEEPS, TOLERANCE
 from fastaimc.metrics import fit_affine, relative_error
 from fastaimc.parameters import WireParameters
-from fastaimc.wires import exact_wires
 
 OHMS = (0.15, 0.35, 1.0, 5.0)
 SIZES = (64, 128, 256, 512, 1024)

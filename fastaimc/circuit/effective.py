@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastaimc.circuit.wires import exact_wires
 from fastaimc.config import CoreConfig, Wires
 from fastaimc.engine import Engine
 from fastaimc.errors import ConfigError
 from fastaimc.parameters import WireParameters
-from fastaimc.wires import exact_wires
 
 TOLERANCE = 1e-6  # of the relaxation, over each output's largest conductance
 SWEEPS = 200  # at most; wires that are of use need 3 to 6

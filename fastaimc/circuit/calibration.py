@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastaimc.circuit.phases import Pair, currents
 from fastaimc.config import CoreConfig
 from fastaimc.engine import Engine
 from fastaimc.parameters import F32
-from fastaimc.phases import Pair, currents
 
 VECTORS = 1024  # assumption: the largest of so many normals is 3.3 sigma
 AT_A_TIME = 128  # of a compiled call

@@ -1,0 +1,1 @@
+"""Between devices and digital numbers: wires, phases, ranges, and what corrects them."""
