@@ -18,6 +18,7 @@ from works import (
     Builder,
     after_product,
     against_reference,
+    counted,
     four_phases,
     gdp_baseline,
     gdp_phase,
@@ -161,6 +162,13 @@ CASES: tuple[Case, ...] = (
     *(replace(PHASE, n=n) for n in (512, 1024, 2048, 4096)),
     PULSE,
     replace(PULSE, key="pulse_any", title="any one pulsed", goal=None, builder=pulses(mixed=True)),
+    *(
+        Case(key, f"ten pulses, {name}", "ns a pulse", None, counted(kind), n=1024, small={"n": 64})
+        for key, name, kind in (
+            ("accumulate", "accumulative SET", "AccumulativeSet"),
+            ("soft_bounds", "soft bounds", "SoftBounds"),
+        )
+    ),
     *(
         Case(f"wires_{kind}", f"IR drop, {kind}", "ns a cell", None, wires(kind), n=n, small=LITTLE)
         for kind in ("estimate", "iterative")

@@ -10,9 +10,9 @@ from tolerances import SIGMAS
 import fastaimc as fa
 from fastaimc import engine as engines
 from fastaimc.circuit.effective import effective
-from fastaimc.config import Wires
+from fastaimc.config import MeltQuench, Wires
 from fastaimc.core import NONE, Core
-from fastaimc.reference import pcm, philox
+from fastaimc.reference import increments, pcm, philox
 
 AGREE = 0.02  # of the engines' errors after a program (rounding flips thresholds)
 
@@ -93,11 +93,33 @@ def all_pulsed(core: Core, device: np.ndarray, code: np.ndarray) -> None:
     for one in (core, theirs):
         with one.engine.threads(THREADS):
             one.pulse(device, code)
-    p = core.config.device.parameters()  # type: ignore[union-attr]
+    part = core.config.device
+    assert isinstance(part, MeltQuench)
+    p = part.parameters()
     current = p.current_min_ua + code.astype(np.float64) * p.current_step_ua
     apart = np.abs(pulsed(core.conductance) - pulsed(theirs.conductance))
     assert (apart <= tolerances.pulsed(current, z, p)).all()
     np.testing.assert_array_equal(core.last_device, device)
+
+
+def all_counted(core: Core, device: np.ndarray, code: np.ndarray) -> None:
+    """Hold counted pulses of every cell to the reference, from `core` on."""
+    theirs = twin(core)
+    theirs.engine = engines.load("reference")
+    p = core.config.device.parameters()  # type: ignore[union-attr]
+    steps = core.config.device.steps()  # type: ignore[union-attr]
+    which, number = (core.identity, core.conductance.shape), code.view(np.int8)[:, None]
+    z = [pcm.cell_normals(*which, core.step, philox.INCREMENT, i) for i in range(number.max())]
+    spread = np.array([pcm.cell_normals(*which, i, philox.STEP_SPREAD) for i in range(4)])
+    own = (increments.own_devices(*which, p), tolerances.own_devices(spread, p))
+    before = core.memory if core.memory.size else np.zeros(which[1])
+    for one in (core, theirs):
+        with one.engine.threads(THREADS):
+            one.pulse(device, code)
+    bound = tolerances.incremented(number, before * 1.0, np.array(z), *own, steps, p)
+    apart = np.abs(core.conductance - theirs.conductance)
+    assert (apart <= bound).all()
+    np.testing.assert_array_equal(core.memory, theirs.memory)
 
 
 def none_pulsed(n: int) -> None:

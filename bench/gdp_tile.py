@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scene import Phase
 
+from fastaimc.config import MeltQuench
 from fastaimc.engine import INPUT_KINDS
 from fastaimc.parameters import F32, FitParameters, StepParameters
 from fastaimc.programming.plan import wait_for
@@ -58,7 +59,9 @@ class Tile:
         core = phase.started
         shape = core.conductance.shape
         self.half = shape[1] // 2  # devices that add
-        p = self.pulses = core.config.device.parameters()  # type: ignore[union-attr]
+        device = core.config.device
+        assert isinstance(device, MeltQuench)
+        p = self.pulses = device.parameters()
         z = [
             pcm.cell_normals(core.identity, shape, 0, purpose)[0].astype(F32)
             for purpose in (
@@ -124,7 +127,7 @@ class Tile:
 
     def step(self, index: int) -> StepParameters:
         """Return the step of iteration `index`."""
-        return self.method.step.arguments(self.terminals, index, self.method.iterations)[2]
+        return self.method.step.arguments(self.terminals, index, self.method.iterations)[-1]
 
     def now(self) -> np.float32:
         """Return the clock, s."""

@@ -29,8 +29,10 @@ from fastaimc.circuit.effective import effective
 from fastaimc.config import Wires
 from fastaimc.core import NONE, Core
 from fastaimc.programming.method import State
+from fastaimc.response import no_memory
 
 ITERATIONS = 4  # of GDP beside a baseline
+TEN = 10  # counted pulses
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,25 @@ def pulses(mixed: bool) -> Builder:
             formula="figure",
             per=n * n * 1e-9,
             size_bytes=n * n * (4 + 1 + 4 + 1 + 1),
+        )
+
+    return build
+
+
+def counted(kind: str) -> Builder:
+    """Give every cell's device ten pulses up: ns a pulse."""
+
+    def build(n: int, _batch: int) -> Bench:
+        core, _ = blank(n)
+        core.config = fa.override(core.config, {"device": {"kind": kind}})
+        core.memory = no_memory(core.config, core.shape)
+        device = np.zeros(core.shape, dtype=np.uint8)
+        code = np.full(core.shape, TEN, dtype=np.uint8)
+        return Bench(
+            work=pulse_work(core, device, code),
+            check=lambda: checks.all_counted(core, device, code),
+            formula="figure",
+            per=TEN * n * n * 1e-9,
         )
 
     return build

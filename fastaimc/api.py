@@ -11,6 +11,7 @@ import numpy as np
 from fastaimc import checkpoint as checkpoints
 from fastaimc import engine as engines
 from fastaimc.config import CoreConfig, presets
+from fastaimc.config.incremental import has_memory
 from fastaimc.core import Core
 from fastaimc.cost import cost_of
 from fastaimc.errors import ConfigError, InputError, check_integer, check_number
@@ -209,6 +210,8 @@ def _check_memory(
         each += 4  # they are stacked
     if faults is not None or config.faults is not None:
         each += FAULT_BYTES
+    if has_memory(config.device):
+        each += config.devices
     if config.wires is not None:
         each += WIRES_BYTES + (RELAXED_BYTES // tiles if config.wires.solver == "iterative" else 0)
     each += {1: 0, 2: 8, 4: 16}[config.dac.phases]  # mean and variance, of either polarity

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fastaimc.config import CoreConfig, MeltQuench, override, presets
+from fastaimc.config import CoreConfig, ProgrammedState, override, presets
 from fastaimc.errors import InputError, nearest
 from fastaimc.programming import (
     DirectWrite,
@@ -124,6 +124,6 @@ def candidates(
         "gdp": Candidate("GDP", coarse, gdp, rounds, batch),
         "statistics": Candidate("statistics", presets.hermes_statistics(), DirectWrite(), rounds),
     }
-    if not isinstance(config.device, MeltQuench):
+    if isinstance(config.device, ProgrammedState):
         return [Candidate("write", config, DirectWrite(), rounds)]
     return [ways[name] for name in names]

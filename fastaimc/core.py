@@ -10,10 +10,11 @@ import numpy as np
 from fastaimc.circuit.effective import Correction, behind
 from fastaimc.circuit.phases import ADCs, Pair, held, multiply, selections, turn
 from fastaimc.circuit.ranges import cell_range, full_scales, numbers, own_ranges
-from fastaimc.config import CoreConfig, MeltQuench
+from fastaimc.config import CoreConfig
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.noise import Watch, octaves
 from fastaimc.parameters import F32
+from fastaimc.response import answer, no_memory
 from fastaimc.stuck import in_vain
 
 NONE = 255  # no device
@@ -48,6 +49,8 @@ class Core:
         Devices as they were left, (tile, device, row, column), float32, µS at the drift's t_ref;
         the device of each cell pulsed last (255: none) and when, (tile, row, column), uint8 and
         float32; the clock of every tile, (tile,), float64, s.
+    memory
+        See `Engine.increment`, uint8.
     step, number
         Counters of the noise of pulses and row reads, and of MVMs.
     cell_pulses : ndarray, optional
@@ -69,6 +72,7 @@ class Core:
     last_device: np.ndarray
     last_s: np.ndarray
     clock_s: np.ndarray
+    memory: np.ndarray
     step: int = 1  # 0 numbers what belongs to a device for life
     number: int = PROGRAMMING
     counters: dict[str, np.ndarray] = field(default_factory=dict)
@@ -104,6 +108,7 @@ class Core:
             last_device=np.full((tiles, rows, columns), NONE, dtype=np.uint8),
             last_s=np.zeros((tiles, rows, columns), dtype=np.float32),
             clock_s=np.zeros(tiles),
+            memory=no_memory(config, (tiles, rows, columns)),
         )
         core.counters = {name: np.zeros(tiles) for name in COUNTERS}
         if config.adc.range == "column":
@@ -124,6 +129,7 @@ class Core:
             last_device=self.last_device[cut].copy(),
             last_s=self.last_s[cut].copy(),
             clock_s=self.clock_s[tiles].copy(),
+            memory=self.memory[tiles, :, :rows, :columns].copy(),
             step=self.step,
             number=self.number,
             counters={name: value[tiles].copy() for name, value in self.counters.items()},
@@ -168,13 +174,9 @@ class Core:
 
     def send(self, device: np.ndarray, code: np.ndarray, step: int) -> np.ndarray:
         """Let the devices answer; return pulses that SET and that RESET, (tile, 2)."""
-        head = (self.conductance, self.last_device, self.last_s, device)
-        tail = (self.clock_s, step, self.identity)
-        part = self.config.device
-        if isinstance(part, MeltQuench):
-            return self.engine.pulse(*head, code, *tail, part.parameters())
-        inverse = F32(1.0 / part.g_scale_us)
-        return self.engine.write(*head, code, *tail, inverse, part.coefficients())
+        state = (self.conductance, self.last_device, self.last_s)
+        pulses, tail = (device, code), (self.clock_s, step, self.identity)
+        return answer(self.engine, self.config.device, state, self.memory, pulses, *tail)
 
     def pulse(self, device: np.ndarray, code: np.ndarray) -> None:
         """Pulse one device of each cell (255: none); the clock moves."""

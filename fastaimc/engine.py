@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from fastaimc.errors import InputError, nearest
-from fastaimc.parameters import PulseParameters, StateParameters, StepParameters, WireParameters
+from fastaimc.parameters import (
+    IncrementParameters,
+    PulseParameters,
+    StateParameters,
+    StepParameters,
+    WireParameters,
+)
 
 if TYPE_CHECKING:
     Array = np.ndarray
@@ -93,6 +99,27 @@ class Engine(Protocol):
         coefficients: Array,
     ) -> Array:
         """Writes with published statistics in place; counts as for `pulse`."""
+
+    def increment(
+        self,
+        conductance: Array,
+        last_device: Array,
+        last_s: Array,
+        memory: Array,
+        device: Array,
+        code: Array,
+        clock_s: Array,
+        step: int,
+        identity: Array,
+        steps: Array,
+        parameters: IncrementParameters,
+    ) -> Array:
+        """Counted pulses in place; counts as for `pulse`."""
+
+    def device_normals(
+        self, identity: Array, device: Array, step: int, purpose: int, number_high: int
+    ) -> Array:
+        """A normal of each cell's chosen device, (tile, row, column)."""
 
     def drift(
         self,
@@ -177,6 +204,7 @@ class Engine(Protocol):
         aim: Array,
         curve: Array,
         scatter: Array,
+        change: Array,
         parameters: StepParameters,
         fire: Array,
         code: Array,
@@ -225,6 +253,7 @@ class Engine(Protocol):
         aim: Array,
         curve: Array,
         scatter: Array,
+        change: Array,
         parameters: StepParameters,
         fire: Array,
         code: Array,

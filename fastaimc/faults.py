@@ -6,7 +6,8 @@ from collections.abc import Mapping as Dictionary
 
 import numpy as np
 
-from fastaimc.config import CoreConfig, MeltQuench
+from fastaimc.config import CoreConfig, MeltQuench, ProgrammedState
+from fastaimc.config.incremental import FULL_RESET
 from fastaimc.core import NONE, Core
 from fastaimc.errors import InputError, nearest
 from fastaimc.mapping import Mapping, split_cells
@@ -66,7 +67,8 @@ def of_layer(
 def stick(core: Core, kind: np.ndarray | None) -> None:
     """Let devices of a blank core be stuck: by a map (tile, device, row, column), and by rate.
 
-    Those at SET or RESET are as a pulse leaves them; see `Engine.faults`.
+    Those at SET or RESET are as a pulse leaves them; one of counted pulses is at the upper end of
+    its nominal range instead of at SET.  See `Engine.faults`.
     """
     faults = core.config.faults
     if faults is None and kind is None:
@@ -76,16 +78,28 @@ def stick(core: Core, kind: np.ndarray | None) -> None:
     place = core.engine.faults(core.identity, rates, kind)
     for tile, (rows, columns) in enumerate(core.extents):  # what no weight uses conducts nothing
         kind[tile, :, rows:] = kind[tile, :, :, columns:] = FINE
-    part = core.config.device
-    melts = isinstance(part, MeltQuench)
-    most = part.g_set_us if isinstance(part, MeltQuench) else part.g_scale_us
+    most, codes = _ends(core.config)
     for index in range(core.config.devices):
-        for which, code, value in ((AT_SET, 0, most), (AT_RESET, 255, 0.0)):
+        for which, code in codes.items():
             device = np.where(kind[:, index] == which, np.uint8(index), np.uint8(NONE))
-            amplitude = np.uint8(code) if melts else F32(value)
-            core.send(device, np.full(core.shape, amplitude), step=0)
+            core.send(device, np.full(core.shape, code), step=0)
     place *= F32(most)
     np.copyto(core.conductance, place, where=kind == ANYWHERE)
+    if AT_SET not in codes:
+        np.copyto(core.conductance, F32(most), where=kind == AT_SET)
     core.last_device[...] = NONE
     core.last_s[...] = 0
     core.stuck = bits(kind)
+
+
+def _ends(config: CoreConfig) -> tuple[float, dict[int, np.generic]]:
+    """Return what a nominal device conducts at most, µS, and the codes that SET and RESET it.
+
+    No code of counted pulses SETs a device.
+    """
+    part = config.device
+    if isinstance(part, MeltQuench):
+        return part.g_set_us, {AT_SET: np.uint8(0), AT_RESET: np.uint8(255)}
+    if isinstance(part, ProgrammedState):
+        return part.g_scale_us, {AT_SET: F32(part.g_scale_us), AT_RESET: F32(0)}
+    return part.high_us, {AT_RESET: np.uint8(FULL_RESET & 255)}

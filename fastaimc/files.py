@@ -22,6 +22,7 @@ from fastaimc.mapping import Mapping
 from fastaimc.matrix import CALIBRATION, AnalogMatrix, check_matrix
 from fastaimc.programmed import Programmed
 from fastaimc.programming.loop import RECORDED
+from fastaimc.response import no_memory
 
 Path = str | os.PathLike[str]
 Arrays = dict[str, np.ndarray]
@@ -165,6 +166,8 @@ def core_arrays(core: Core) -> Arrays:
         arrays["cell_pulses"] = core.cell_pulses
     if core.stuck is not None:
         arrays["stuck"] = core.stuck
+    if core.memory.shape[1]:
+        arrays["memory"] = core.memory
     for name in WATCH:
         if getattr(core.watch, name) is not None:
             arrays[f"watch.{name}"] = getattr(core.watch, name)
@@ -198,6 +201,7 @@ def core_from(
         last_device=need("last_device", (tiles, rows, columns), np.uint8),
         last_s=need("last_s", (tiles, rows, columns), np.float32),
         clock_s=need("clock_s", (tiles,), np.float64),
+        memory=no_memory(config, (tiles, rows, columns)),
         step=_count("step", meta["step"], 2**32 - 1),
         number=_count("number", meta["number"], 2**48 - 1),
     )
@@ -211,6 +215,8 @@ def core_from(
             raise ValueError("a column's ADC without a range")
     if "cell_pulses" in arrays:
         core.cell_pulses = need("cell_pulses", (tiles, rows, columns), np.uint16)
+    if core.memory.shape[1]:
+        core.memory = need("memory", core.memory.shape, np.uint8)
     if "stuck" in arrays:
         core.stuck = need("stuck", (tiles, rows, columns), np.uint8)
     for name in WATCH:

@@ -8,7 +8,8 @@ import numpy as np
 
 from fastaimc.circuit.effective import behind
 from fastaimc.circuit.phases import Pair, selections, turn
-from fastaimc.config import CoreConfig, MeltQuench
+from fastaimc.config import CoreConfig
+from fastaimc.config.core import device_reach
 from fastaimc.engine import NO_SLOW_NOISE
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
@@ -150,8 +151,7 @@ def split_exact(targets: np.ndarray, config: CoreConfig) -> np.ndarray:
     (tile, device, row, column), float32, µS.
     """
     half = config.devices_per_polarity
-    device = config.device
-    most = device.g_set_us if isinstance(device, MeltQuench) else float("inf")
+    most, _ = device_reach(config.device)
     tiles, rows, columns = targets.shape
     out = np.zeros((tiles, config.devices, rows, columns), dtype=np.float32)
     for polarity, sign in ((0, 1), (half, -1)):

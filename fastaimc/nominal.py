@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from fastaimc.config import CoreConfig, ProgrammedState
+from fastaimc.config import AccumulativeSet, CoreConfig, MeltQuench, ProgrammedState
+from fastaimc.config.core import Counted
 from fastaimc.config.device import CODES
+from fastaimc.config.incremental import trajectory
+
+SMALLEST_STEP = 1e-4  # of the range: where a nominal device has come as far as pulses take it
 
 
 @dataclass(frozen=True, slots=True)
 class Nominal:
     """Conductance, slope and scatter that the typical device has for each amplitude code.
+
+    Of a device of counted pulses the 256 conductances are places in its range, and the scatter is
+    that of one pulse.
 
     Parameters
     ----------
@@ -29,6 +36,11 @@ class Nominal:
         Age at which drift begins.
     set_spread_us : float
         Standard deviation of the SET conductance from device to device.
+    change_us : ndarray
+        Of a device of counted pulses, at each conductance: mean and standard deviation of what a
+        pulse up adds and one down takes, (4, 256), float32; of others (4, 0).
+    pulses : ndarray
+        Pulses up that take the mean device from RESET to each conductance, (256,) or (0,), int64.
     """
 
     conductance_us: np.ndarray
@@ -37,6 +49,8 @@ class Nominal:
     drift_exponent: np.ndarray
     t_on_s: float
     set_spread_us: float
+    change_us: np.ndarray = field(default_factory=lambda: np.zeros((4, 0), dtype=np.float32))
+    pulses: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @classmethod
     def of(cls, config: CoreConfig) -> Nominal:
@@ -55,6 +69,8 @@ class Nominal:
         if isinstance(p, ProgrammedState):
             empty = np.zeros(0, dtype=np.float32)
             return cls(empty, empty, empty, empty, t_on_s, 0.0)
+        if not isinstance(p, MeltQuench):
+            return _of_counted(config, p, t_on_s)
         currents = p.currents_ua()
         s = 1 / (1 + np.exp(-(currents - p.centre_ua) / p.width_ua))
         g = p.g_set_us * 10 ** (-p.decades * s)
@@ -80,6 +96,42 @@ class Nominal:
         return np.asarray(gain, dtype=np.float32)
 
     @property
+    def counted(self) -> bool:
+        """Whether codes are counts of pulses, and not amplitudes."""
+        return bool(self.change_us.size)
+
+    @property
     def set_us(self) -> float:
         """Conductance after SET."""
         return float(self.conductance_us[0])
+
+
+def _of_counted(config: CoreConfig, device: Counted, t_on_s: float) -> Nominal:
+    """Return what is known of a kind of device that takes counted pulses."""
+    up_mean, up_std, down_mean, down_std = device.steps().astype(np.float64)
+    if isinstance(device, AccumulativeSet):
+        up_mean, up_std = trajectory(device)
+    width = device.high_us - device.low_us
+    rising = np.linspace(device.low_us, device.high_us, len(up_mean))
+    g = np.linspace(device.high_us, device.low_us, CODES)
+    table = (np.maximum(up_mean, 0), up_std, np.maximum(-down_mean, 0), down_std)
+    change = np.array([np.interp(g, rising, row) for row in table])
+    way = [device.low_us]
+    while len(way) < 2**16 and way[-1] < device.high_us:
+        step = float(np.interp(way[-1], rising, table[0]))
+        if step < SMALLEST_STEP * width:
+            break
+        way.append(way[-1] + step)
+    pulses = np.rint(np.interp(g, way, np.arange(len(way)))).astype(np.int64)
+    drift = config.drift
+    both = change[1] if not change[2].any() else (change[1] + change[3]) / 2
+    return Nominal(
+        conductance_us=g.astype(np.float32),
+        slope_us=np.full(CODES, width / (CODES - 1), dtype=np.float32),
+        scatter_us=both.astype(np.float32),
+        drift_exponent=drift.mean(g / config.state_scale_us) if drift else np.zeros(CODES),
+        t_on_s=t_on_s,
+        set_spread_us=0.0,
+        change_us=change.astype(np.float32),
+        pulses=pulses,
+    )

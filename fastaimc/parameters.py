@@ -44,6 +44,22 @@ class PulseParameters(NamedTuple):
     knee_ua: np.float32
 
 
+class IncrementParameters(NamedTuple):
+    """Device of counted pulses, beside its table of steps: bounds, spreads, RESET and memory."""
+
+    low_us: np.float32
+    high_us: np.float32
+    low_spread: np.float32  # standard deviations over devices, µS
+    high_spread: np.float32
+    step_spread: np.float32  # of a factor on all steps
+    asymmetry_spread: np.float32  # of what steps up have more of it, and steps down less
+    reset_us: np.float32
+    reset_std_us: np.float32
+    memory_rate: np.float32  # of the memory's decay, for each pulse
+    mean_memory_us: np.float32  # more of the mean and of the spread of a step, times the memory
+    std_memory_us: np.float32
+
+
 class StateParameters(NamedTuple):
     """Drift and read noise of a device in the state x = g / g_scale, beside their three fits.
 
@@ -91,11 +107,12 @@ class Cells(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Tables over the code, (256,), float32, and the step: what is the same for all cells."""
+    """Tables over the code, (256,) or as said, float32, and the step: the same for all cells."""
 
     ahead: np.ndarray
     curve: np.ndarray
     pivots: np.ndarray  # every sixteenth value of the curve
     slope: np.ndarray
     scatter: np.ndarray
+    change: np.ndarray  # (4, 256) or (4, 0): steps of a device of counted pulses
     step: StepParameters

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.config import MeltQuench, ProgrammedState
+from fastaimc.config.core import Device
+from fastaimc.config.incremental import counted
 
 FINE, AT_SET, AT_RESET, ANYWHERE = range(4)
 NONE = 255  # no device
@@ -30,7 +32,7 @@ def in_vain(
     stuck: np.ndarray | None,
     device: np.ndarray,
     code: np.ndarray,
-    part: MeltQuench | ProgrammedState,
+    part: Device,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which devices a pulse of (tile, row, column) moves, and what it costs the others.
 
@@ -42,6 +44,9 @@ def in_vain(
     sets = np.zeros_like(lost)
     if isinstance(part, MeltQuench):
         p = part.parameters()
-        sets = lost & (p.current_min_ua + code * p.current_step_ua < p.knee_ua)
-    counts = np.stack([sets.sum(axis=(1, 2)), (lost & ~sets).sum(axis=(1, 2))], axis=1)
-    return np.where(lost, np.uint8(NONE), device), counts
+        sets = p.current_min_ua + code * p.current_step_ua < p.knee_ua
+    ups, downs = sets, ~sets
+    if not isinstance(part, MeltQuench | ProgrammedState):
+        ups, downs = counted(code)
+    counts = np.stack([np.where(lost, ups, 0), np.where(lost, downs, 0)], axis=1)
+    return np.where(lost, np.uint8(NONE), device), counts.sum(axis=(2, 3))

@@ -54,6 +54,7 @@ def step_arguments(
         "aim": generator.integers(0, 256, shape).astype(np.uint8),
         "curve": curve,
         "scatter": scatter,
+        "change": np.zeros((4, 0), np.float32),
         "parameters": StepParameters(
             margin=F32(draw(st.sampled_from([0.0, 0.5, 2.0]))),
             kappa=F32(draw(st.sampled_from([0.0, 1.0, 3.0]))),

@@ -34,6 +34,7 @@ IN_PLACE: dict[str, tuple[str, ...]] = {
     "write": DEVICES,
     "drift": ("mean", "variance"),
     "faults": ("kind",),
+    "increment": (*DEVICES, "memory"),
     "allocate": ("device", "filled", "aim", "surplus", "rest"),
     "gradient_pulses": ("total", "count", *CELLS, "fire", "code"),
     "estimate_wires": ("mean", "variance"),

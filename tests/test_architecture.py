@@ -30,6 +30,7 @@ FLOORS = {
     "network": 4,
     "provenance": 5,
     "noise": 5,
+    "response": 5,
     "stuck": 5,
     "circuit": 5,
     "core": 6,

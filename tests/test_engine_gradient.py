@@ -42,6 +42,7 @@ def rule(call: Call, error: np.ndarray, scale: float, shift: np.ndarray) -> dict
         "level": np.where(at_an_end, call["level"], call["level"] + shift).astype(np.float64),
         "curve": call["curve"],
         "scatter": call["scatter"],
+        "change": call["change"],
         "parameters": p._replace(
             margin=0, kappa=0, gain=float(p.gain) * scale, max_step=float(p.max_step) * scale
         ),
@@ -279,6 +280,7 @@ def one_cell(
         "aim": cell(aim, np.uint8),
         "curve": curve,
         "scatter": FLAT.copy(),
+        "change": np.zeros((4, 0), np.float32),
         "parameters": StepParameters(**{k: F32(v) for k, v in (step | parameters).items()}),
         "fire": cell(77, np.uint8),
         "code": cell(77, np.uint8),

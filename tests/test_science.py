@@ -341,6 +341,7 @@ def estimates(
         np.full(shape, 128, np.uint8),
         np.arange(255, -1, -1, dtype=np.float32) * F32(2**-6),
         np.zeros(256, np.float32),
+        np.zeros((4, 0), np.float32),
         StepParameters(*(F32(value) for value in (0, kappa, 1, 255, 2**-6, 2))),
         fire,
         code,

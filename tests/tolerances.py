@@ -5,7 +5,12 @@
 
 import numpy as np
 
-from fastaimc.parameters import FitParameters, PulseParameters, WireParameters
+from fastaimc.parameters import (
+    FitParameters,
+    IncrementParameters,
+    PulseParameters,
+    WireParameters,
+)
 from fastaimc.reference import pcm
 from fastaimc.reference import wires as reference_wires
 
@@ -169,6 +174,56 @@ def written(x: np.ndarray, value: np.ndarray, z: np.ndarray, c: np.ndarray) -> n
     spread = np.polynomial.polynomial.polyval(x, np.abs(c.astype(np.float64)))
     noise = np.abs(z) * spread * (16 * EPS + NORMAL_RELATIVE + EPS)
     return SECOND_ORDER * (noise + 2 * EPS * (value + np.abs(z) * spread))
+
+
+def incremented(
+    number: np.ndarray,
+    pulses: np.ndarray,
+    z: np.ndarray,
+    own: tuple[np.ndarray, ...],
+    d_own: tuple[np.ndarray, ...],
+    steps: np.ndarray,
+    p: IncrementParameters,
+) -> np.ndarray:
+    """Error of a conductance after so many pulses, µS; `z`: a normal of each pulse, first axis.
+
+    A step is read from the table at the place u, which takes a difference of two conductances and
+    two quotients; a table that is steep there passes u's error on. Its own roundings: two for each
+    term between points, two for each of the memory, one for each product. The bounds' errors clip
+    the result. All sizes are the largest that there are.
+    """
+    scale, low, high = np.maximum(*own[:2]), *own[2:]
+    d_scale, d_low, d_high = np.maximum(*d_own[:2]), *d_own[2:]
+    most = np.abs(steps).max(axis=1)
+    steep = np.abs(np.diff(steps.astype(np.float64))).max(axis=1) * (steps.shape[1] - 1)
+    memory = np.exp(-p.memory_rate * np.minimum(pulses + 1, 255)) * (p.memory_rate > 0)
+    d_memory = memory * (2 * EPS * EXP_ULP + 2 * EPS * p.memory_rate * 255)
+    mean, d_mean = max(most[0], most[2]), max(steep[0], steep[2])
+    std, d_std = max(most[1], most[3]), max(steep[1], steep[3])
+    width, d_g = high - low, np.zeros(low.shape)
+    for i in range(len(z)):
+        size = np.abs(z[i])
+        d_u = (d_g + 3 * (d_low + d_high) + 3 * EPS * high) / width + 3 * EPS
+        own_mean = d_mean * d_u + 3 * EPS * mean + p.mean_memory_us * (d_memory + 3 * EPS * memory)
+        own_std = d_std * d_u + 3 * EPS * std + p.std_memory_us * (d_memory + 3 * EPS * memory)
+        largest = mean + p.mean_memory_us * memory, std + p.std_memory_us * memory
+        spread = own_std * size + largest[1] * size * (NORMAL_RELATIVE + 2 * EPS)
+        change = largest[0] + largest[1] * size
+        d_change = scale * (own_mean + spread + 3 * EPS * change) + d_scale * change
+        after = d_g + d_change + d_low + d_high + 2 * EPS * (high + scale * change)
+        d_g = np.where(i < number, after, d_g)
+    return SECOND_ORDER * (d_g + 2 * EPS * high)
+
+
+def own_devices(z: np.ndarray, p: IncrementParameters) -> tuple[np.ndarray, ...]:
+    """Errors of a device's factors on steps and of its bounds; `z`: its four normals."""
+    z0, z1, z2, z3 = np.abs(z)
+    normal = NORMAL_RELATIVE + 2 * EPS
+    scale = (p.step_spread * z0 + p.asymmetry_spread * z1) * normal + 3 * EPS
+    scale = scale + 3 * EPS * (p.step_spread * z0 + p.asymmetry_spread * z1)
+    low = p.low_spread * z2 * normal + 3 * EPS * (p.low_us + p.low_spread * z2)
+    high = p.high_spread * z3 * normal + 3 * EPS * (p.high_us + p.high_spread * z3)
+    return scale, scale, low, high + low + 3 * EPS * p.high_us
 
 
 def fitted(p: FitParameters, x: np.ndarray) -> np.ndarray:

@@ -5,18 +5,26 @@ from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, Faults, MeltQuench, ProgrammedState, ReadNoise, StateFit
 from fastaimc.config.edit import from_json, override, to_json
+from fastaimc.config.incremental import AccumulativeSet, ExponentialStep, SoftBounds
+from fastaimc.config.table import DeviceModel, PulseTable, PythonDevice
 from fastaimc.config.wires import Wires
 
 __all__ = [
     "ADC",
     "DAC",
+    "AccumulativeSet",
     "Circuit",
     "CoreConfig",
+    "DeviceModel",
     "Drift",
+    "ExponentialStep",
     "Faults",
     "MeltQuench",
     "ProgrammedState",
+    "PulseTable",
+    "PythonDevice",
     "ReadNoise",
+    "SoftBounds",
     "StateFit",
     "Wires",
     "from_json",

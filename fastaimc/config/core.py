@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import typing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,12 +18,30 @@ from fastaimc.config.device import (
     state_fits,
     state_parameters,
 )
+from fastaimc.config.incremental import AccumulativeSet, ExponentialStep, SoftBounds
+from fastaimc.config.table import PulseTable, PythonDevice
 from fastaimc.config.wires import Wires
 from fastaimc.errors import ConfigError, check_choice, check_integer, check_number, check_type
 from fastaimc.parameters import StateParameters
 
+Counted = AccumulativeSet | SoftBounds | ExponentialStep | PulseTable | PythonDevice
+Device = MeltQuench | ProgrammedState | Counted
 COMPENSATIONS = ("global", "column", "affine", "none")
 MAX_SIZE = 65536  # rows and columns that the random numbers' counter can tell apart
+
+
+def device_reach(device: Device) -> tuple[float, str]:
+    """Return how far a nominal device can take a cell, µS, and the name of that; inf: anywhere."""
+    if isinstance(device, MeltQuench):
+        return device.g_set_us, "device.g_set_us"
+    if isinstance(device, ProgrammedState) or device_is_named(device):
+        return math.inf, ""
+    return device.high_us - device.low_us, "(device.high_us - device.low_us)"
+
+
+def device_is_named(device: Device) -> bool:
+    """Whether all that is there of a user's device is its name."""
+    return isinstance(device, PythonDevice) and isinstance(device.model, str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +57,9 @@ class CoreConfig:
     g_max_us
         Conductance of a cell that holds the largest weight of its column, µS.
     device
-        `MeltQuench`, or `ProgrammedState` for a device given by its statistics alone.
+        `MeltQuench`; `ProgrammedState` for a device given by its statistics; or one that takes
+        counted pulses: `AccumulativeSet`, `SoftBounds`, `ExponentialStep`, a `PulseTable` of
+        measured ones, or a `PythonDevice`.
     drift, read_noise
         None switches either off.
     faults
@@ -67,7 +89,7 @@ class CoreConfig:
     devices_per_polarity: int = 2  # HERMES
     g_max_us: float = 20.0  # HERMES: two devices of up to 10 µS
     weight_quantile: float = 1.0  # assumption: the largest, nothing is clipped
-    device: MeltQuench | ProgrammedState = field(default_factory=MeltQuench)
+    device: Device = field(default_factory=MeltQuench)
     drift: Drift | None = field(default_factory=Drift)
     read_noise: ReadNoise | None = field(default_factory=ReadNoise)
     faults: Faults | None = None  # assumption: none
@@ -89,7 +111,7 @@ class CoreConfig:
         check_number("t_eval_s", self.t_eval_s, least=0)
         check_choice("compensation", self.compensation, COMPENSATIONS)
         parts: tuple[tuple[str, tuple[type, ...]], ...] = (
-            ("device", (MeltQuench, ProgrammedState)),
+            ("device", typing.get_args(Device)),
             ("drift", (Drift, type(None))),
             ("read_noise", (ReadNoise, type(None))),
             ("faults", (Faults, type(None))),
@@ -100,13 +122,13 @@ class CoreConfig:
         )
         for name, kinds in parts:
             check_type(name, getattr(self, name), *kinds)
-        if isinstance(self.device, MeltQuench):
-            reach = self.devices_per_polarity * self.device.g_set_us
-            if self.g_max_us > reach:
-                raise ConfigError(
-                    f"g_max_us must be <= devices_per_polarity * device.g_set_us ({reach:g}), "
-                    f"got {self.g_max_us:g}"
-                )
+        most, name = device_reach(self.device)
+        reach = self.devices_per_polarity * most
+        if self.g_max_us > reach:
+            raise ConfigError(
+                f"g_max_us must be <= devices_per_polarity * {name} ({reach:g}), "
+                f"got {self.g_max_us:g}"
+            )
 
     @property
     def devices(self) -> int:

@@ -15,6 +15,8 @@ from typing import Any
 from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, Faults, MeltQuench, ProgrammedState, ReadNoise, StateFit
+from fastaimc.config.incremental import AccumulativeSet, ExponentialStep, SoftBounds
+from fastaimc.config.table import PulseTable, PythonDevice
 from fastaimc.config.wires import Wires
 from fastaimc.errors import ConfigError, check_integer, check_type, nearest
 
@@ -25,13 +27,18 @@ _PARTS: dict[str, type] = {
     for part in (
         ADC,
         DAC,
+        AccumulativeSet,
         Circuit,
         CoreConfig,
         Drift,
+        ExponentialStep,
         Faults,
         MeltQuench,
         ProgrammedState,
+        PulseTable,
+        PythonDevice,
         ReadNoise,
+        SoftBounds,
         StateFit,
         Wires,
     )
@@ -149,6 +156,8 @@ def _plain(value: Any) -> Any:
 
 
 def _encode(value: Any) -> Any:
+    if isinstance(value, PythonDevice):
+        return {"kind": "PythonDevice", "model": value.name}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"kind": type(value).__name__} | fields

@@ -7,6 +7,7 @@ import math
 from fastaimc.config.circuit import ADC, DAC
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, ProgrammedState, ReadNoise, StateFit
+from fastaimc.config.incremental import AccumulativeSet
 
 
 def hermes() -> CoreConfig:
@@ -122,6 +123,31 @@ def pcm_joshi() -> CoreConfig:
             slow=True,
         ),
         t_eval_s=20.0,
+    )
+
+
+def pcm_nandakumar() -> CoreConfig:
+    """Return cells of 90 nm PCM that accumulate SET pulses, in HERMES' converters.
+
+    Nandakumar et al., J. Appl. Phys. 124, 152135 (2018): one device per polarity, with its drift
+    from 38.6 s on.  The largest conductance, what ten pulses reach on average, is an assumption.
+
+    Examples
+    --------
+    >>> pcm_nandakumar().device.memory_pulses
+    2.6
+    """
+    return CoreConfig(
+        devices_per_polarity=1,
+        g_max_us=7.83,
+        device=AccumulativeSet(),
+        state_scale_us=7.83,
+        drift=Drift(
+            mean=StateFit(low=0.04, high=0.04), std=StateFit(low=0.0, high=0.0), t_ref_s=38.6
+        ),
+        read_noise=None,
+        adc=ADC(cell_lsb_us=0.129),
+        t_eval_s=38.6,
     )
 
 

@@ -5,6 +5,7 @@ from fastaimc.kernels.converters import columns, quantise
 from fastaimc.kernels.crossbar import mvm, read_rows
 from fastaimc.kernels.faults import faults
 from fastaimc.kernels.gradient import gradient_pulses, wanted_outputs
+from fastaimc.kernels.increments import device_normals, increment
 from fastaimc.kernels.inputs import inputs, pattern
 from fastaimc.kernels.jit import threading_info, threads
 from fastaimc.kernels.measure import measure
@@ -17,10 +18,12 @@ from fastaimc.kernels.wires import estimate_wires
 __all__ = [
     "allocate",
     "columns",
+    "device_normals",
     "drift",
     "estimate_wires",
     "faults",
     "gradient_pulses",
+    "increment",
     "inputs",
     "measure",
     "mvm",

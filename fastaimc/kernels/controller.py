@@ -13,6 +13,7 @@ LEVELS = 64  # levels of the amplitude between two codes, so that small correcti
 LEVEL_BITS = 6
 TOP = 255 * LEVELS
 MOST_FLIPS = 4  # halvings of the step at most
+MOST_TURNS = 2  # down, of a polarity's counted pulses, before the other one's go up
 
 NONE = np.uint8(255)
 _ZERO = np.float32(0.0)
@@ -24,6 +25,7 @@ _TINY = np.float32(1e-6)  # µS per code: where the nominal curve is flat
 _FULL = np.uint8(255)
 _KEEP = np.float32(254.0 / 255.0)
 _ONE = np.float32(1.0)
+_MOST = np.float32(127.0)  # pulses of one code
 
 
 @inlined
@@ -49,11 +51,15 @@ def code_at(curve: np.ndarray, pivots: np.ndarray, g: np.float32) -> np.float32:
 
 
 def rule_of(
-    ahead: np.ndarray, curve: np.ndarray, scatter: np.ndarray, step: StepParameters
+    ahead: np.ndarray,
+    curve: np.ndarray,
+    scatter: np.ndarray,
+    change: np.ndarray,
+    step: StepParameters,
 ) -> Rule:
     """Return the tables of a rule: those of the curve are worked out here."""
     pivots = np.ascontiguousarray(curve[::COUNTED])
-    return Rule(ahead, curve, pivots, slopes(curve), scatter, step)
+    return Rule(ahead, curve, pivots, slopes(curve), scatter, change, step)
 
 
 @kernel
@@ -230,12 +236,55 @@ def _hand_over(heir: np.uint8, too_high: np.float32, cell: int, cells: Cells, ru
     cells.level[cell] = np.int16(np.int16(cells.aim[cell]) * LEVELS)
 
 
+@inlined
+def _number(error: np.float32, mean: np.float32, std: np.float32, p: StepParameters) -> np.int32:
+    """The number of pulses that leaves the least error; 0 where a pulse does nothing."""
+    inverse = _ONE / mean if mean > _ZERO else _ZERO
+    ratio = std * inverse
+    best = p.gain * error * inverse - p.margin * _HALF * ratio * ratio
+    return np.int32(np.rint(min(max(best, _ZERO), _MOST)))
+
+
+@helper
+def count_pulses(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule) -> None:
+    """Choose device and number of counted pulses of the chosen cells; see the reference."""
+    devices = int(rule.step.devices)
+    half = devices // 2
+    for i in range(chosen.shape[0]):
+        c = chosen[i]
+        device = int(cells.device[c])
+        low = 0 if device < half else half
+        too_high = errors[i] if device < half else -errors[i]
+        held = rule.curve[cells.aim[c]] + too_high / np.float32(half)
+        at = int(np.rint(code_at(rule.curve, rule.pivots, held)))
+        sign, fired = np.int32(1 if too_high < _ZERO else -1), device
+        mean, std = rule.change[0, at], rule.change[1, at]
+        turns = np.int32(0)  # down, one after another
+        if sign < 0:
+            mean, std = rule.change[2, at], rule.change[3, at]
+            turns = min(np.int32(cells.swing[c]) + np.int32(1), np.int32(MOST_TURNS + 1))
+            if rule.change[2, 0] == _ZERO or turns > MOST_TURNS:  # its counterpart goes up
+                mean, std = rule.change[0, 255], rule.change[1, 255]
+                sign, fired = np.int32(1), (device + half) % devices
+        number = _number(abs(too_high), mean, std, rule.step)
+        cells.fire[c] = np.uint8(fired) if number > 0 else NONE
+        if number > 0:
+            cells.code[c] = np.uint8(np.int32(sign * number) & np.int32(255))
+            cells.device[c] = np.uint8(low + (device - low + 1) % half)
+            cells.swing[c] = np.int8(turns)
+            cells.total[c] = _ZERO
+            cells.number[c] = np.uint8(0)
+
+
 @helper
 def move_cells(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule) -> None:
     """Change what is known of the chosen cells, and end the memory of those that get a pulse.
 
     Once gathered, the new amplitudes vectorise.
     """
+    if rule.change.shape[1] > 0:
+        count_pulses(chosen, errors, cells, rule)
+        return
     count = _keep_large(chosen, errors, cells, rule)
     held = np.empty((3, count), np.int32)
     places = np.empty((2, count), np.float32)

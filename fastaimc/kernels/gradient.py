@@ -257,6 +257,7 @@ def gradient_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
@@ -273,7 +274,7 @@ def gradient_pulses(
         _inverse_power(x[g], inverse_power[g])
     batch = (x, inverse_power, group, pattern, y, targets, gain)
     cells = flat(Cells(total, count, device, filled, level, swing, aim, fire, code))
-    rule = rule_of(ahead, curve, scatter, parameters)
+    rule = rule_of(ahead, curve, scatter, change, parameters)
     run(_gradient_pulses, tiles * panels, rows * min(width, PANEL), *batch, cells, rule, sums)
     return sums.sum(axis=1)
 

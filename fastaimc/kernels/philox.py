@@ -39,6 +39,8 @@ SLOW_NOISE = np.uint32(16)
 FAULT = np.uint32(17)
 FAULT_VALUE = np.uint32(18)
 ADC_DEAD_TIME = np.uint32(19)
+STEP_SPREAD = np.uint32(20)
+INCREMENT = np.uint32(21)
 
 _MULTIPLIER_0 = np.uint64(0xD2511F53)
 _MULTIPLIER_1 = np.uint64(0xCD9E8D57)

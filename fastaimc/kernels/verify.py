@@ -118,6 +118,7 @@ def verify_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
@@ -127,6 +128,6 @@ def verify_pulses(
     pooled = np.zeros((tiles, rows, 4), np.float64)
     read = (reading, first, dark, targets, gain, read_std)
     cells = flat(Cells(total, count, device, filled, level, swing, aim, fire, code))
-    rule = rule_of(ahead, curve, scatter, parameters)
+    rule = rule_of(ahead, curve, scatter, change, parameters)
     run(_verify_pulses, tiles * rows, columns, *read, cells, rule, pooled)
     return pooled.sum(axis=1)

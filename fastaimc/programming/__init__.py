@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fastaimc.config import CoreConfig, ProgrammedState
+from fastaimc.config import CoreConfig, MeltQuench, ProgrammedState, PythonDevice
 from fastaimc.errors import ConfigError, nearest
 from fastaimc.programming.direct import DirectWrite
 from fastaimc.programming.gradient_descent import GradientDescentProgramming
@@ -53,11 +53,19 @@ def check_method(method: Method | None, config: CoreConfig) -> Method:
             f"method {name} needs a device that answers pulses (MeltQuench); this config's "
             "ProgrammedState is known by its statistics alone: use DirectWrite()"
         )
+    if isinstance(config.device, PythonDevice):
+        _ = config.device.high_us  # a name alone answers nothing
     if isinstance(method, DirectWrite) and not written:
         raise ConfigError(
             "method DirectWrite needs a device given by its statistics (ProgrammedState); this "
-            "config's MeltQuench must be iterated: use GradientDescentProgramming() or "
-            "IterativeProgramming()"
+            f"config's {type(config.device).__name__} must be iterated: use "
+            "GradientDescentProgramming() or IterativeProgramming()"
+        )
+    counts = not isinstance(config.device, MeltQuench | ProgrammedState)
+    if counts and getattr(method, "verify", "cell") == "device":
+        raise ConfigError(
+            "method IterativeProgramming must have verify='cell' on devices of counted pulses "
+            f"({type(config.device).__name__}), which share a target, got 'device'"
         )
     return method
 

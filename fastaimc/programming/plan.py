@@ -35,7 +35,8 @@ class Step:
         Part of the estimated error that a pulse corrects, by the nominal curve, in the first and
         in the last iteration (geometric in between).
     max_step : float
-        Largest change of the amplitude, as a fraction of its range.
+        Largest change of the amplitude, as a fraction of its range; counted pulses have no other
+        bound than what a code can say.
     """
 
     margin: float
@@ -55,8 +56,8 @@ class Step:
 
     def arguments(
         self, terminals: Terminals, index: int, iterations: int
-    ) -> tuple[np.ndarray, np.ndarray, StepParameters]:
-        """Return the nominal curve, its scatter and iteration `index`'s step for the engine."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, StepParameters]:
+        """Return the nominal curve, scatter and changes, and iteration `index`'s step."""
         nominal = terminals.nominal
         done = index / max(iterations - 1, 1)
         parameters = StepParameters(
@@ -67,7 +68,7 @@ class Step:
             steepest=F32(nominal.slope_us.max()),
             devices=F32(terminals.devices),
         )
-        return nominal.conductance_us, nominal.scatter_us, parameters
+        return nominal.conductance_us, nominal.scatter_us, nominal.change_us, parameters
 
 
 class Schedule(Protocol):
@@ -118,7 +119,10 @@ def wait_for(method: Schedule, terminals: Terminals, index: int) -> tuple[np.flo
     seconds = terminals.t_eval_s * (method.final_delay if final else method.verify_delay)
     terminals.wait(seconds)
     gain = terminals.nominal.fading(AGE * seconds, terminals.t_eval_s)
-    return F32(gain[0]), np.asarray(terminals.nominal.conductance_us * (gain - gain[0]), F32)
+    ahead = terminals.nominal.conductance_us * (gain - gain[0])
+    if terminals.nominal.counted:  # all devices of a polarity hold their shares of the target
+        ahead = ahead * F32(terminals.devices // 2)
+    return F32(gain[0]), np.asarray(ahead, F32)
 
 
 def parts(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice]]:

@@ -10,6 +10,7 @@ import numpy as np
 from fastaimc.config.device import CODES
 from fastaimc.engine import Engine
 from fastaimc.parameters import F32
+from fastaimc.programming.counted import prepare_counted
 from fastaimc.programming.method import State
 from fastaimc.programming.plan import NONE, parts
 from fastaimc.terminals import Terminals
@@ -41,7 +42,7 @@ def prepare(
     ``two_device`` (TDP; Vasilopoulos et al., IEEE TED 2023): all devices of the target's polarity
     are SET and read; from the largest on they stay SET while they fit into the target, the next
     one is analog, the rest is RESET.  ``max_fill`` does the same with the nominal SET conductance
-    instead of reads.
+    instead of reads.  Devices of counted pulses: see `prepare_counted`.
 
     Parameters
     ----------
@@ -62,6 +63,8 @@ def prepare(
         What the engine's `gradient_pulses` takes of cells; with "two_device" also `dark`: the
         offset of every column, (tile, column), µS.
     """
+    if terminals.nominal.counted:
+        return prepare_counted(terminals, shoot)
     _initialise(terminals)
     dark: State = {}
     if allocation == "two_device":

@@ -8,6 +8,7 @@ from fastaimc.reference.converters import columns, quantise
 from fastaimc.reference.crossbar import mvm, read_rows
 from fastaimc.reference.faults import faults
 from fastaimc.reference.gradient import gradient_pulses, wanted_outputs
+from fastaimc.reference.increments import device_normals, increment
 from fastaimc.reference.inputs import inputs, pattern
 from fastaimc.reference.measure import measure
 from fastaimc.reference.pcm import drift
@@ -19,10 +20,12 @@ from fastaimc.reference.wires import estimate_wires
 __all__ = [
     "allocate",
     "columns",
+    "device_normals",
     "drift",
     "estimate_wires",
     "faults",
     "gradient_pulses",
+    "increment",
     "inputs",
     "measure",
     "mvm",

@@ -1,4 +1,19 @@
-"""What one cell's controller does with an estimated error: whether, which device, which code."""
+"""What one cell's controller does with an estimated error: whether, which device, which code.
+
+What it knows of each cell, (tile, row, column):
+
+    device  the analog device, or the one of counted pulses whose turn it is (255: none), uint8
+    filled  the others that are SET, a bit each (255: never handed over), uint8
+    level   amplitude in 1/64 codes, int16
+    swing   sense of the last pulse, with one plus the halvings of the step (0: none yet), int8
+    aim     code of what the device is to hold, uint8
+
+And of the kind of device, float32, µS:
+
+    curve, scatter  nominal conductance and standard deviation of a pulse for every code, (256,)
+    change          of counted pulses, over the same 256 conductances: mean and standard deviation
+                    of a pulse up and of one down, none negative, (4, 256); else (4, 0)
+"""
 
 from __future__ import annotations
 
@@ -10,6 +25,7 @@ from fastaimc.reference.pcm import NONE
 LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
 TOP = 255 * LEVELS
 MOST_FLIPS = 4  # halvings of the step at most
+MOST_TURNS = 2  # down, of a polarity's counted pulses, before the other one's go up
 TINY = 1e-6  # µS per code: where the nominal curve is flat
 
 
@@ -45,6 +61,7 @@ def choose(
     cells: list[np.ndarray],
     curve: np.ndarray,
     scatter: np.ndarray,
+    change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
@@ -62,6 +79,8 @@ def choose(
     becomes analog; where it is in RESET and the cell still too high, one of those that are SET
     does.  Either is shot at what the error leaves for it.
     """
+    if change.shape[1]:
+        return count(error, standard_error, cells, curve, change, parameters, fire, code)
     device, filled, level, swing, aim = cells
     p = StepParameters(*(float(value) for value in parameters))  # type: ignore[arg-type]
     threshold = np.maximum(p.margin * scatter[aim], p.kappa * standard_error)
@@ -86,6 +105,51 @@ def choose(
     swing[beyond] = np.where(given, 0, direction * (1 + flips))[beyond].astype(np.int8)
     fire[...] = np.where(beyond, device, NONE)
     code[beyond] = ((level + LEVELS // 2) // LEVELS)[beyond]
+    return beyond
+
+
+def count(
+    error: np.ndarray,
+    standard_error: np.ndarray,
+    cells: list[np.ndarray],
+    curve: np.ndarray,
+    change: np.ndarray,
+    parameters: StepParameters,
+    fire: np.ndarray,
+    code: np.ndarray,
+) -> np.ndarray:
+    """Do what `choose` does for devices of counted pulses: choose how many, up or down.
+
+    n pulses of mean m and standard deviation s leave an expected ``(e - n m)² + n s²`` of an error
+    e, which is least at ``n = e / m - s² / (2 m²)``; `gain` weighs the first term, `margin` the
+    second.  m and s are those of the conductance at which the error puts the device, of the
+    nominal kind.  The devices of a polarity, which share the target, are pulsed in turn.  Where
+    there are no steps down, or `MOST_TURNS` turns down have not been enough, as of a device at its
+    bound, one of the other polarity goes up, with the steps after a RESET.  `swing` counts turns.
+    """
+    device, _, _, swing, aim = cells
+    p = StepParameters(*(float(value) for value in parameters))  # type: ignore[arg-type]
+    half = int(p.devices) // 2
+    adds = device < half
+    too_high = np.where(adds, error, -error)
+    held = curve[aim] + too_high / half
+    at = np.rint(np.interp(held, curve[::-1], np.arange(255.0, -1.0, -1.0))).astype(np.int64)
+    up = too_high < 0
+    turns = np.where(up, 0, np.minimum(swing.astype(np.int64) + 1, MOST_TURNS + 1))
+    across = ~up & ((turns > MOST_TURNS) | (change[2, 0] == 0))
+    back = np.where(across, change[:2, 255, None, None], change[2:, at])
+    mean, std = np.where(up, change[:2, at], back)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        best = p.gain * np.abs(error) / mean - p.margin * (std / mean) ** 2 / 2
+    number = np.rint(np.clip(np.where(mean > 0, best, 0), 0, 127)).astype(np.int64)
+    beyond = (np.abs(error) > p.kappa * standard_error) & (device != NONE) & (number > 0)
+    other = (device.astype(np.int64) + half) % (2 * half)
+    fire[...] = np.where(beyond, np.where(across, other, device), NONE)
+    signed = np.where(up | across, number, -number)
+    code[beyond] = (signed & 255)[beyond]
+    low = np.where(adds, 0, half)
+    device[beyond] = (low + (device.astype(np.int64) - low + 1) % half)[beyond]
+    swing[beyond] = turns[beyond].astype(np.int8)
     return beyond
 
 

@@ -82,6 +82,7 @@ def gradient_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
@@ -96,13 +97,8 @@ def gradient_pulses(
         (tile, row, column), float32, µS; and see `controller.wanted`.
     total, count : ndarray
         Sum and number of the estimates since a cell's last pulse, as for `verify_pulses`.
-    device, filled, level, swing, aim : ndarray
-        What the controller knows of each cell, changed in place, (tile, row, column): the analog
-        device (255: none); the others that are SET, a bit each (255: never handed over); amplitude
-        in 1/64 codes; sense of the last pulse, with one plus the halvings of the step (0: none
-        yet); code of what the analog device is to hold.  uint8, but int16 and int8 for 3 and 4.
-    curve, scatter : ndarray
-        Nominal conductance and standard deviation of a pulse for every code, (256,), float32, µS.
+    device, filled, level, swing, aim, curve, scatter, change
+        What is known of each cell, changed in place, and of the kind of device: see `controller`.
     fire, code : ndarray
         Outputs: device to pulse (255: none) and its code, uint8, (tile, row, column).
 
@@ -120,7 +116,8 @@ def gradient_pulses(
         error, n = remember(value, driven, total[tile], count[tile])
         known = [array[tile] for array in (device, filled, level, swing, aim)]
         uncertain = standard_error / np.sqrt(n)
-        beyond = choose(error, uncertain, known, curve, scatter, parameters, fire[tile], code[tile])
+        rest = (curve, scatter, change, parameters, fire[tile], code[tile])
+        beyond = choose(error, uncertain, known, *rest)
         total[tile][beyond] = 0
         count[tile][beyond] = 0
     return sums

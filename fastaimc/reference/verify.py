@@ -36,11 +36,12 @@ def verify_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
 ) -> np.ndarray:
-    """Add one read of some rows' cells to their running means; choose the pulses that follow.
+    """Add one read of some rows' cells to their means; choose the pulses that follow.
 
     Parameters
     ----------
@@ -57,8 +58,7 @@ def verify_pulses(
     Returns
     -------
     ndarray
-        Per tile the sum of ``d² n / (n + 1)`` of the reads' deviations d from the mean of the n
-        reads before, and their number: together the variance of one read; and the sums of the
+        Per tile what `deviation` returns: together the variance of one read; and the sums of the
         squared errors and of the squares of what was wanted, (tile, 4), float64.
     """
     pooled = np.zeros((len(targets), 4))
@@ -73,7 +73,7 @@ def verify_pulses(
         pooled[tile, 2:] = (error**2).sum(), np.square(now, dtype=np.float64).sum()
         known = [array[rows] for array in (device, filled, level, swing, aim)]
         uncertain = read_std[tile] / np.sqrt(n)
-        rest = (curve, scatter, parameters, fire[rows], code[rows])
+        rest = (curve, scatter, change, parameters, fire[rows], code[rows])
         beyond = choose(error, uncertain, known, *rest)
         total[rows][beyond] = 0
         count[rows][beyond] = 0
