@@ -10,7 +10,7 @@ from tolerances import SIGMAS
 import fastaimc as fa
 from fastaimc import engine as engines
 from fastaimc.circuit.effective import effective
-from fastaimc.config import MeltQuench, Wires
+from fastaimc.config import AccumulativeSet, MeltQuench, SoftBounds, Wires
 from fastaimc.core import NONE, Core
 from fastaimc.reference import increments, pcm, philox
 
@@ -106,8 +106,9 @@ def all_counted(core: Core, device: np.ndarray, code: np.ndarray) -> None:
     """Hold counted pulses of every cell to the reference, from `core` on."""
     theirs = twin(core)
     theirs.engine = engines.load("reference")
-    p = core.config.device.parameters()  # type: ignore[union-attr]
-    steps = core.config.device.steps()  # type: ignore[union-attr]
+    part = core.config.device
+    assert isinstance(part, AccumulativeSet | SoftBounds)
+    p, steps = part.parameters(), part.steps()
     which, number = (core.identity, core.conductance.shape), code.view(np.int8)[:, None]
     z = [pcm.cell_normals(*which, core.step, philox.INCREMENT, i) for i in range(number.max())]
     spread = np.array([pcm.cell_normals(*which, i, philox.STEP_SPREAD) for i in range(4)])

@@ -103,10 +103,44 @@ def _own(
             high[i] = max(fma(p.high_spread, z[i], p.high_us), low[i] + least)
 
 
-@inlined
-def _between(row: np.ndarray, place: np.int32, part: np.float32) -> np.float32:
-    """A table's value between two points."""
-    return fma(part, row[place + 1] - row[place], row[place])
+@helper
+def _locate(
+    g: np.ndarray, count: np.ndarray, own: np.ndarray, points: int, at: np.ndarray, part: np.ndarray
+) -> None:
+    """Write where in the flat table each device's step begins, and how far to the next point."""
+    last, most, low, high = np.float32(points - 1), np.int32(points - 2), own[2], own[3]
+    for i in range(g.shape[0]):
+        u = min(max((g[i] - low[i]) / (high[i] - low[i]), _ZERO), _ONE) * last
+        place = min(np.int32(u), most)
+        part[i] = u - np.float32(place)
+        at[i] = place if count[i] > 0 else np.int32(place + np.int32(2 * points))
+
+
+@helper
+def _look_up(
+    table: np.ndarray, points: int, at: np.ndarray, part: np.ndarray, out: np.ndarray
+) -> None:
+    """Write mean and standard deviation of each device's step, between two points."""
+    mean, std = out[0], out[1]
+    for i in range(at.shape[0]):
+        k = at[i]
+        mean[i] = fma(part[i], table[k + 1] - table[k], table[k])
+        k += points
+        std[i] = fma(part[i], table[k + 1] - table[k], table[k])
+
+
+@helper
+def _remember(
+    count: np.ndarray, pulses: np.ndarray, p: IncrementParameters, out: np.ndarray
+) -> None:
+    """Add what the memory of the pulses before makes of the steps up; vectorises."""
+    mean, std = out[0], out[1]
+    for i in range(count.shape[0]):
+        grown = np.float32(min(pulses[i] + np.int32(1), _MOST_PULSES))
+        memory = exp_normal_range(-p.memory_rate * grown)
+        memory = memory if count[i] > 0 else _ZERO
+        mean[i] = fma(p.mean_memory_us, memory, mean[i])
+        std[i] = fma(p.std_memory_us, memory, std[i])
 
 
 @helper
@@ -117,29 +151,18 @@ def _step_once(
     pulses: np.ndarray,
     own: np.ndarray,
     z: np.ndarray,
-    steps: np.ndarray,
-    p: IncrementParameters,
+    step: np.ndarray,
 ) -> None:
     """Give one more pulse to each device that is to have more than are done; vectorises."""
-    last = np.float32(steps.shape[1] - 1)
-    most = np.int32(steps.shape[1] - 2)
+    mean, std = step[0], step[1]
     up_scale, down_scale, low, high = own[0], own[1], own[2], own[3]
     for i in range(g.shape[0]):
         up = count[i] > 0
-        grown = min(pulses[i] + np.int32(1), _MOST_PULSES)
-        memory = exp_normal_range(-p.memory_rate * np.float32(grown))
-        memory = memory if p.memory_rate > _ZERO else _ZERO
-        u = (g[i] - low[i]) / (high[i] - low[i])
-        u = min(max(u, _ZERO), _ONE) * last
-        place = min(np.int32(u), most)
-        part = u - np.float32(place)
-        mean = fma(p.mean_memory_us, memory, _between(steps[0], place, part))
-        std = fma(p.std_memory_us, memory, _between(steps[1], place, part))
-        back = fma(_between(steps[3], place, part), z[i], _between(steps[2], place, part))
-        change = up_scale[i] * fma(std, z[i], mean) if up else down_scale[i] * back
-        after = min(max(g[i] + change, low[i]), high[i])
-        moved = abs(count[i]) > done
+        scale = up_scale[i] if up else down_scale[i]
+        after = min(max(fma(scale, fma(std[i], z[i], mean[i]), g[i]), low[i]), high[i])
+        moved = abs(count[i]) > np.int32(done)
         g[i] = after if moved else g[i]
+        grown = min(pulses[i] + np.int32(1), _MOST_PULSES)
         pulses[i] = grown if moved and up else pulses[i]
 
 
@@ -176,6 +199,40 @@ def _gather(
 
 
 @helper
+def _pulse_all(
+    identity: np.ndarray,
+    at: np.ndarray,
+    chosen: np.ndarray,
+    step: int,
+    g: np.ndarray,
+    held: np.ndarray,
+    steps: np.ndarray,
+    p: IncrementParameters,
+) -> None:
+    """Give gathered devices their full RESETs and all their pulses."""
+    n, points, table = g.shape[0], steps.shape[1], steps.reshape(steps.size)
+    count, pulses, full, place = held[0, :n], held[1, :n], held[2, :n], held[3, :n]
+    words, z, part = np.empty(n, np.uint32), np.empty(n, np.float32), np.empty(n, np.float32)
+    own, change = np.empty((5, n), np.float32), np.empty((2, n), np.float32)
+    _own(identity, at, chosen, p, words, z, own)
+    _draw(identity, at, chosen, step, INCREMENT, 0, words, z)
+    most = 0
+    for i in range(n):
+        rest = fma(p.reset_std_us, z[i], own[2, i] - p.low_us + p.reset_us)
+        g[i] = max(rest, _ZERO) if full[i] else g[i]
+        pulses[i] = np.int32(0) if full[i] else pulses[i]
+        most = max(most, int(abs(count[i])))
+    for done in range(most):
+        if done > 0:
+            _draw(identity, at, chosen, step, INCREMENT, done, words, z)
+        _locate(g, count, own, points, place, part)
+        _look_up(table, points, place, part, change)
+        if p.memory_rate > _ZERO:
+            _remember(count, pulses, p, change)
+        _step_once(g, count, done, pulses, own, z, change)
+
+
+@helper
 def _increment_row(
     conductance: np.ndarray,
     memory: np.ndarray,
@@ -194,37 +251,21 @@ def _increment_row(
     """Pulse a row's chosen devices."""
     width = device.shape[0]
     places = np.empty((3, width), np.uint32)
-    held = np.empty((3, width), np.int32)
-    g, z, words = np.empty(width, np.float32), np.empty(width, np.float32), places[0]
+    held = np.empty((4, width), np.int32)
+    g = np.empty(width, np.float32)
     n = _gather(conductance, memory, device, code, row, places, g, held)
     if n == 0:
         return
-    columns, chosen, at = places[0, :n].copy(), places[1, :n], places[2, :n]
-    count, pulses, full = held[0, :n], held[1, :n], held[2, :n]
-    g, z, words = g[:n], z[:n], words[:n]
-    own = np.empty((5, n), np.float32)
-    _own(identity, at, chosen, p, words, z, own)
-    most = 0
+    _pulse_all(identity, places[2, :n], places[1, :n], step, g[:n], held, steps, p)
     for i in range(n):
-        most = max(most, int(abs(count[i])))
-    _draw(identity, at, chosen, step, INCREMENT, 0, words, z)
-    for i in range(n):
-        rest = fma(p.reset_std_us, z[i], own[2, i] - p.low_us + p.reset_us)
-        g[i] = max(rest, _ZERO) if full[i] else g[i]
-        pulses[i] = np.int32(0) if full[i] else pulses[i]
-    for done in range(most):
-        if done > 0:
-            _draw(identity, at, chosen, step, INCREMENT, done, words, z)
-        _step_once(g, count, done, pulses, own, z, steps, p)
-    for i in range(n):
-        column, d = int(columns[i]), int(chosen[i])
+        column, d, count = int(places[0, i]), int(places[1, i]), held[0, i]
         conductance[d, row, column] = g[i]
         last_device[column] = np.uint8(d)
         last_s[column] = now
         if memory.shape[0]:
-            memory[d, row, column] = np.uint8(pulses[i])
-        counts[0] += max(count[i], np.int32(0))
-        counts[1] += full[i] + max(-count[i], np.int32(0))
+            memory[d, row, column] = np.uint8(held[1, i])
+        counts[0] += max(count, np.int32(0))
+        counts[1] += held[2, i] + max(-count, np.int32(0))
 
 
 @helper
