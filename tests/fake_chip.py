@@ -121,6 +121,10 @@ class FakeChip:
         """What every cell holds too much."""
         return self.cells - self.targets
 
+    def nominal(self) -> Nominal:
+        """What is known of the kind of device."""
+        return typical()
+
     def rms(self) -> float:
         return float(np.sqrt(np.mean(self.error**2)))
 
@@ -198,7 +202,7 @@ def offered(chip: FakeChip) -> dict[str, Any]:
         "shape": chip.targets.shape,
         "devices": chip.devices,
         "targets": chip.targets,
-        "nominal": typical(),
+        "nominal": chip.nominal(),
         "t_eval_s": 200.0,
         "lsb_us": chip.lsb_us,
         "mvm": chip.mvm,
