@@ -349,7 +349,7 @@ class Core:
             y = multiply(self.engine, phases, *what, self.number, adcs)
         batch = x.shape[1]
         self.number += batch
-        self._count("mvms", float(batch), phases)
+        self._count("mvms", float(batch), self.config.circuit.mvm_s(phases), phases)
         return y
 
     def read_rows(self, rows: np.ndarray, select: np.ndarray | None, fine: bool) -> np.ndarray:
@@ -378,7 +378,8 @@ class Core:
                 part, first, mean, variance, self.identity, self.step, *adc
             )
         self.step += 1
-        self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))
+        read = (rows[None, :] < self.extents[:, :1]).sum(axis=1)
+        self._count("row_reads", read, self.config.circuit.read_s)
         return out
 
     def _wired(self, select: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -389,9 +390,9 @@ class Core:
         self.conduct(self.clock_s, select, (mean, variance), KEPT[2], self._slow())
         return mean, variance
 
-    def _count(self, name: str, reads: float | np.ndarray, phases: int = 1) -> None:
+    def _count(self, name: str, reads: float | np.ndarray, each_s: float, phases: int = 1) -> None:
         counters = self.counters  # sums of arrays take half the time that += does
         counters[name] = counters[name] + reads
         codes = reads * phases * self.extents[:, 1]
         counters["adc_conversions"] = counters["adc_conversions"] + codes
-        self.clock_s = self.clock_s + reads * self.config.circuit.mvm_s(phases)
+        self.clock_s = self.clock_s + reads * each_s

@@ -25,7 +25,8 @@ class Cost:
         ``phases * mvms + row_reads``: a phase and a row either give one code per column.
     energy_j : float
         Pulses, and reads by their share of a 256×256 core: rows for the crossbar's half of an
-        MVM's energy, columns for the converters' (assumption: half each).
+        MVM's energy, columns for the converters' (assumption: half each); row reads by their
+        columns where the circuit has an energy of their own.
     latency_s, wait_s : float
         Time of the slowest tile, as tiles work side by side, and the part of it spent waiting.
     """
@@ -55,6 +56,8 @@ def cost_of(
     phases = config.dac.phases
     mvm_j = circuit.mvm_j(phases) * 0.5 * (cells / FULL_CORE + columns / 256)
     row_j = circuit.energy_mvm_j * 0.5 * (columns / FULL_CORE + columns / 256)
+    if circuit.energy_read_j is not None:
+        row_j = circuit.energy_read_j * columns / 256
     energy = (
         counters["mvms"] * mvm_j
         + counters["row_reads"] * row_j

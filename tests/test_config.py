@@ -59,6 +59,7 @@ NOT_NEGATIVE = (
     *("t_eval_s", "adc.gain_std", "adc.offset_std", "adc.inl_std", "circuit.t_mvm_s"),
     *("adc.noise_std", "adc.dead_time", "adc.dead_time_std", "circuit.t_phase_s"),
     *("circuit.energy_mvm_j", "circuit.energy_phase_j", "circuit.t_pulse_s"),
+    *("circuit.t_read_s", "circuit.energy_read_j"),
     "circuit.energy_set_j",
     *("circuit.energy_reset_j", "device.g_set_spread", "device.centre_spread"),
     *("device.width_spread", "device.jitter_ua", "device.floor_us"),
@@ -93,6 +94,7 @@ MOST = {
     "device.centre_spread": 0.15,
     "device.width_spread": 0.15,
 }
+BITS = ("dac.bits", "adc.bits", "adc.programming_bits")
 TUPLES = ("drift.mean.cubic", "drift.std.cubic", "read_noise.q.cubic")
 TYPES = {
     "device": "MeltQuench or ProgrammedState",
@@ -188,12 +190,12 @@ def test_integers(path: str) -> None:
 
 
 @pytest.mark.parametrize("bits", [0, -1, 17, 40])
-@pytest.mark.parametrize("path", ["dac.bits", "adc.bits", "adc.programming_bits"])
+@pytest.mark.parametrize("path", BITS)
 def test_bits_that_no_converter_has(path: str, bits: int) -> None:
     refused(path, bits, "be from 1 to 16")
 
 
-@pytest.mark.parametrize("path", ["dac.bits", "adc.bits", "adc.programming_bits", "drift"])
+@pytest.mark.parametrize("path", [*BITS, "drift", "circuit.t_read_s", "circuit.energy_read_j"])
 def test_none_switches_off(path: str) -> None:
     fa.override(HERMES, {path: None})
 

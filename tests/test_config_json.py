@@ -111,7 +111,9 @@ core_configs = st.builds(
         dead_time=share,
         dead_time_std=share,
     ),
-    circuit=st.builds(Circuit, t_mvm_s=plus, parallel_pulses=st.integers(1, 65536)),
+    circuit=st.builds(
+        Circuit, t_mvm_s=plus, parallel_pulses=st.integers(1, 65536), t_read_s=st.none() | plus
+    ),
     wires=st.none()
     | st.builds(
         Wires,

@@ -68,6 +68,19 @@ def test_the_clock_adds_up(engine: str) -> None:
     assert cost.energy_j == pytest.approx(energy)
 
 
+def test_reads_of_rows_take_time_and_energy_of_their_own() -> None:
+    """Three MVMs and five rows of 6 columns; then by default both alike."""
+    circuit = Circuit(t_mvm_s=1.0, t_read_s=100.0, energy_mvm_j=0.0, energy_read_j=256.0)
+    core = blank(quiet(circuit=circuit))
+    mvm(core, ones(core, 3))
+    rows_of(core)
+    assert core.clock_s.tolist() == [503.0]
+    cost = cost_of(core.counters, core.clock_s, core.extents, core.config)
+    assert (cost.latency_s, cost.energy_j) == (503.0, 5 * 6.0)
+    assert Circuit(t_mvm_s=2.0).read_s == 2.0
+    assert Circuit(t_mvm_s=2.0, t_read_s=0.0).read_s == 0.0
+
+
 @TWINS
 def test_no_pulse_takes_no_time(engine: str) -> None:
     core = blank(quiet(), engine=engine)
