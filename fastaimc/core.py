@@ -27,7 +27,8 @@ STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "full_sc
 # Corrections of IR drop, by the devices that conduct: together ("all", or those that add), those
 # that subtract in phases of their own, and a selection of rows' reads.
 KEPT = ("all", "subtracting", "selected")
-COUNTERS = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions", "wait_s")
+PULSES = ("pulses_set", "pulses_reset", "clipped_conductance", "clipped_current")
+COUNTERS = (*PULSES, "mvms", "row_reads", "adc_conversions", "wait_s")
 
 
 @dataclass(slots=True)
@@ -167,7 +168,7 @@ class Core:
     # -- what changes the devices ------------------------------------------------------------
 
     def send(self, device: np.ndarray, code: np.ndarray, step: int) -> np.ndarray:
-        """Let the devices answer; return pulses that SET and that RESET, (tile, 2)."""
+        """Let the devices answer; return how many there were of each of PULSES, (tile, 4)."""
         head = (self.conductance, self.last_device, self.last_s, device)
         tail = (self.clock_s, step, self.identity)
         part = self.config.device
@@ -182,12 +183,12 @@ class Core:
         moved, counts = in_vain(self.stuck, device, code, self.config.device)
         counts = counts + self.send(moved, code, self.step)
         self.step += 1
-        self.counters["pulses_set"] += counts[:, 0]
-        self.counters["pulses_reset"] += counts[:, 1]
+        for name, count in zip(PULSES, counts.T, strict=True):
+            self.counters[name] += count
         if self.cell_pulses is not None:
             self.cell_pulses += (device != NONE) & (self.cell_pulses < MOST_PULSES)
         circuit = self.config.circuit
-        slots = np.ceil(counts.sum(axis=1) / circuit.parallel_pulses)
+        slots = np.ceil(counts[:, :2].sum(axis=1) / circuit.parallel_pulses)
         self._pulsed_s = self.clock_s.copy()
         self._stale_s = None
         self.clock_s = self.clock_s + slots * circuit.t_pulse_s
@@ -314,7 +315,7 @@ class Core:
         if self.config.drift is None:
             return np.full_like(self.clock_s, np.inf)
         pulsed = self._pulsed_s if self._pulsed_s is not None else np.zeros_like(self.clock_s)
-        age = np.maximum(self.clock_s - pulsed, self.config.drift.t_on_s)
+        age = np.maximum(self.clock_s - pulsed, self.config.drift.earliest_s)
         until: np.ndarray = pulsed + age * math.exp(LOG_AGE_STEP)
         return until
 

@@ -64,7 +64,8 @@ def cost_of(
         + counters["pulses_set"] * circuit.energy_set_j
         + counters["pulses_reset"] * circuit.energy_reset_j
     )
-    total = {name: int(counters[name].sum()) for name in counters if name != "wait_s"}
+    names = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions")
+    total = {name: int(counters[name].sum()) for name in names}
     slowest = int(np.argmax(clock_s))
     return Cost(
         **total,

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from fastaimc.parameters import FitParameters, PulseParameters, WireParameters
+from fastaimc.parameters import FitParameters, PulseParameters, StateParameters, WireParameters
 from fastaimc.reference import pcm
 from fastaimc.reference import wires as reference_wires
 
@@ -132,12 +132,23 @@ def adc(error: np.ndarray, size: np.ndarray, columns: np.ndarray, full_scale: fl
     )
 
 
+def log_normal(
+    typical: float | np.ndarray, spread: float, z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is spread by a normal of its logarithm, and its relative error.
+
+    The normal's error and one rounding of the exponent; exp's, and one rounding of the product.
+    """
+    power = spread * np.abs(z) * (NORMAL_RELATIVE + EPS)
+    return typical * np.exp(spread * z), np.expm1(power) + (2 * EXP_ULP + 1) * EPS * (spread > 0)
+
+
 def pulsed(current_ua: np.ndarray, z: list[np.ndarray], p: PulseParameters) -> np.ndarray:
-    """Error of the conductance after a pulse, µS; `z`: normals of G_set, I0, w and the scatter.
+    """Error of the conductance after a pulse, µS; `z`: normals of the device, and of the pulse.
 
     The reference's equation, line by line, with one EPS for every operation.
     """
-    z0, z1, z2, z3 = (np.abs(value) for value in z)
+    z0, z1, z2, z_depth, _, _, z3 = (np.abs(value) for value in z)
     normal = NORMAL_RELATIVE + EPS
     centre = p.centre_ua * (1 + p.centre_spread * z[1])
     width = p.width_ua * (1 + p.width_spread * z[2])
@@ -147,15 +158,20 @@ def pulsed(current_ua: np.ndarray, z: list[np.ndarray], p: PulseParameters) -> n
     d_a = (2 * EPS * current_ua + d_centre) / width + np.abs(a) * (d_width + 2 * EPS)
     s = 1 / (1 + np.exp(-a))
     d_s = s * ((1 - s) * (d_a + 2 * EPS * EXP_ULP) + 2 * EPS)
-    power = np.abs(p.log_g_set) + p.g_set_spread * z0 + p.depth * s
-    d_power = p.g_set_spread * z0 * normal + p.depth * (d_s + EPS * s) + 2 * EPS * power
-    g = np.exp(p.log_g_set + p.g_set_spread * z[0] - p.depth * s)
+    depth = p.depth * (1 + p.decades_spread * z[3])
+    d_depth = p.depth * p.decades_spread * z_depth * normal + 2 * EPS * depth
+    power = np.abs(p.log_g_set) + p.g_set_spread * z0 + depth * s
+    d_power = p.g_set_spread * z0 * normal + depth * (d_s + EPS * s) + 2 * EPS * power + d_depth * s
+    g = np.exp(p.log_g_set + p.g_set_spread * z[0] - depth * s)
     d_g = g * (d_power + 2 * EPS * EXP_ULP)
-    steep = g * p.depth / width * p.jitter_ua  # of the scatter, but for s (1 - s)
+    jitter, d_jitter = log_normal(p.jitter_ua, p.jitter_spread, z[4])
+    steep = g * depth / width * jitter  # of the scatter, but for s (1 - s)
     slope = steep * s * (1 - s)
-    d_slope = slope * (d_g / g + d_width + 6 * EPS) + steep * (d_s + EPS * s * (1 - s))
-    scatter = np.hypot(slope, p.floor_us)
-    d_scatter = d_slope + 2 * EPS * scatter
+    relative = d_g / g + d_width + d_depth / depth + d_jitter + 6 * EPS
+    d_slope = slope * relative + steep * (d_s + EPS * s * (1 - s))
+    floor, d_floor = log_normal(p.floor_us, p.floor_spread, z[5])
+    scatter = np.hypot(slope, floor)
+    d_scatter = d_slope + floor * d_floor + 2 * EPS * scatter
     noise = z3 * (d_scatter + scatter * normal)
     return SECOND_ORDER * (d_g + noise + 2 * EPS * (g + scatter * z3))
 
@@ -193,25 +209,42 @@ def fitted(p: FitParameters, x: np.ndarray) -> np.ndarray:
     return pcm.fit(p, x) * own + np.where(beside, np.abs(below - above), 0)
 
 
+def onset(p: StateParameters, z: np.ndarray) -> np.ndarray:
+    """Error of the logarithm of a device's onset of drift over t_ref, beside that of t_on itself.
+
+    ln(t_on/t_ref) + spread·z, fused: the normal's error, ln's beside one as large as the result,
+    and one rounding.
+    """
+    typical = np.abs(np.log(float(p.t_on_s) * float(p.inverse_t_ref)))
+    size = float(p.t_on_spread) * np.abs(z)
+    return size * NORMAL_RELATIVE + EPS * (1 + 2 * LOG_ULP * typical) + EPS * (typical + size)
+
+
 def drifted(
     g: np.ndarray,
     log_age: np.ndarray,
     z: np.ndarray,
     x: np.ndarray,
     fits: list[FitParameters],
+    d_log_age: np.ndarray,
+    loudness: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What one device conducts and its noise, and their errors, µS.
 
     g·exp(-|mu + sigma·z|·ln(t/t_ref)): the exponent's errors, one rounding of its product, exp's
-    and the last product's. ln(t/t_ref): LOG_ULP units, and one rounding of t/t_ref.
+    and the last product's. ln(t/t_ref): LOG_ULP units, and one rounding of t/t_ref; `d_log_age`
+    more of a device's own onset. `loudness`: what multiplies Q, and its relative error.
     """
     mu, sigma, q = (pcm.fit(p, x) for p in fits)
     d_mu, d_sigma, d_q = (fitted(p, x) for p in fits)
+    factor, d_factor = loudness
+    q, d_q = q * factor, d_q * factor * (1 + d_factor) + np.abs(q) * factor * d_factor
     nu = np.abs(mu + sigma * z)
     spread = np.abs(z) * (d_sigma + np.abs(sigma) * (NORMAL_RELATIVE + EPS))
     d_nu = d_mu + spread + EPS * (np.abs(mu) + 2 * np.abs(sigma * z))
     age = np.abs(log_age)
-    d_power = d_nu * age + nu * (EPS + 2 * EPS * LOG_ULP * age + EPS * age)
+    d_age = EPS + 2 * EPS * LOG_ULP * age + d_log_age
+    d_power = d_nu * (age + d_age) + nu * (d_age + EPS * age)
     now = g * np.exp(-nu * log_age)
     relative = np.expm1(d_power) + 2 * EPS * EXP_ULP + EPS  # beside a split d_power is not small
     noise = now * np.abs(q)
