@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import tolerances
+import tolerances_devices
 from scene import THREADS, Phase, blank, holding, in_phases, inputs, targets_of, twin
 from tolerances import SIGMAS
 
@@ -12,7 +13,8 @@ from fastaimc import engine as engines
 from fastaimc.circuit.effective import effective
 from fastaimc.config import AccumulativeSet, MeltQuench, SoftBounds, Wires
 from fastaimc.core import NONE, Core
-from fastaimc.reference import increments, pcm, philox
+from fastaimc.parameters import PulseParameters
+from fastaimc.reference import increments, melting, pcm, philox
 
 AGREE = 0.02  # of the engines' errors after a program (rounding flips thresholds)
 
@@ -81,24 +83,17 @@ def all_pulsed(core: Core, device: np.ndarray, code: np.ndarray) -> None:
 
     theirs = twin(core)
     theirs.engine = engines.load("reference")
-    z = [
-        pulsed(pcm.cell_normals(core.identity, core.conductance.shape, step, purpose))
-        for step, purpose in (
-            (0, philox.SET_SPREAD),
-            (0, philox.CENTRE_SPREAD),
-            (0, philox.WIDTH_SPREAD),
-            (core.step, philox.PULSE),
-        )
-    ]
+    part, which = core.config.device, (core.identity, core.conductance.shape)
+    assert isinstance(part, MeltQuench)
+    p = PulseParameters(*(float(value) for value in part.parameters()))  # type: ignore[arg-type]
+    z = [pulsed(own) for own in melting.device_normals(*which, p)]
+    z.append(pulsed(pcm.cell_normals(*which, core.step, philox.PULSE)))
     for one in (core, theirs):
         with one.engine.threads(THREADS):
             one.pulse(device, code)
-    part = core.config.device
-    assert isinstance(part, MeltQuench)
-    p = part.parameters()
     current = p.current_min_ua + code.astype(np.float64) * p.current_step_ua
     apart = np.abs(pulsed(core.conductance) - pulsed(theirs.conductance))
-    assert (apart <= tolerances.pulsed(current, z, p)).all()
+    assert (apart <= tolerances_devices.pulsed(current, z, p)).all()
     np.testing.assert_array_equal(core.last_device, device)
 
 
@@ -112,12 +107,12 @@ def all_counted(core: Core, device: np.ndarray, code: np.ndarray) -> None:
     which, number = (core.identity, core.conductance.shape), code.view(np.int8)[:, None]
     z = [pcm.cell_normals(*which, core.step, philox.INCREMENT, i) for i in range(number.max())]
     spread = np.array([pcm.cell_normals(*which, i, philox.STEP_SPREAD) for i in range(4)])
-    own = (increments.own_devices(*which, p), tolerances.own_devices(spread, p))
+    own = (increments.own_devices(*which, p), tolerances_devices.own_devices(spread, p))
     before = core.memory if core.memory.size else np.zeros(which[1])
     for one in (core, theirs):
         with one.engine.threads(THREADS):
             one.pulse(device, code)
-    bound = tolerances.incremented(number, before * 1.0, np.array(z), *own, steps, p)
+    bound = tolerances_devices.incremented(number, before * 1.0, np.array(z), *own, steps, p)
     apart = np.abs(core.conductance - theirs.conductance)
     assert (apart <= bound).all()
     np.testing.assert_array_equal(core.memory, theirs.memory)

@@ -22,6 +22,8 @@ from fastaimc.errors import StorageError
 if TYPE_CHECKING:
     from fastaimc.config import CoreConfig
 
+CLIPPED = ("clipped_conductance", "clipped_current")  # pulses, told where there are any
+
 Presets = Mapping[str, "Callable[[], CoreConfig]"]
 
 
@@ -50,6 +52,7 @@ def _describe_matrix(file: Path, threads: int | None) -> dict[str, Any]:
         "time_s": matrix.time_s,
         "input_range": matrix.input_range,
         "clipped": matrix.clipped,
+        **{name: count for name in CLIPPED if (count := getattr(matrix, name))},
         "mvm_error": dataclasses.asdict(mvm_error(matrix)),
         "weight_error": weight_error(matrix),
         "cost": matrix.cost.as_dict(),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastaimc.aging import fresh_until
 from fastaimc.circuit.effective import Correction, behind
 from fastaimc.circuit.phases import ADCs, Pair, held, multiply, selections, turn
 from fastaimc.circuit.ranges import cell_range, full_scales, numbers, own_ranges
@@ -19,7 +19,6 @@ from fastaimc.stuck import in_vain
 
 NONE = 255  # no device
 PROGRAMMING = 1 << 47  # first number in the noise of MVMs while programming; 0 on belong to users
-LOG_AGE_STEP = 0.01  # matrices are refreshed when a cell's log age has moved by more
 CELLS_AT_A_TIME = 1 << 18  # whose rows are read together: what is needed meanwhile is large
 MOST_PULSES = 65535  # of a cell that are counted
 
@@ -28,7 +27,8 @@ STATE = ("conductance", "last_device", "last_s", "clock_s", "identity", "full_sc
 # Corrections of IR drop, by the devices that conduct: together ("all", or those that add), those
 # that subtract in phases of their own, and a selection of rows' reads.
 KEPT = ("all", "subtracting", "selected")
-COUNTERS = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions", "wait_s")
+PULSES = ("pulses_set", "pulses_reset", "clipped_conductance", "clipped_current")
+COUNTERS = (*PULSES, "mvms", "row_reads", "adc_conversions", "wait_s")
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Core:
         the device of each cell pulsed last (255: none) and when, (tile, row, column), uint8 and
         float32; the clock of every tile, (tile,), float64, s.
     memory
-        See `Engine.increment`, uint8.
+        See `Engine.increment`.
     step, number
         Counters of the noise of pulses and row reads, and of MVMs.
     cell_pulses : ndarray, optional
@@ -173,10 +173,10 @@ class Core:
     # -- what changes the devices ------------------------------------------------------------
 
     def send(self, device: np.ndarray, code: np.ndarray, step: int) -> np.ndarray:
-        """Let the devices answer; return pulses that SET and that RESET, (tile, 2)."""
-        state = (self.conductance, self.last_device, self.last_s)
-        pulses, tail = (device, code), (self.clock_s, step, self.identity)
-        return answer(self.engine, self.config.device, state, self.memory, pulses, *tail)
+        """Let the devices answer; return how many there were of each of PULSES, (tile, 4)."""
+        state, pulses = (self.conductance, self.last_device, self.last_s), (device, code)
+        what = (self.engine, self.config.device, state, self.memory, pulses)
+        return answer(*what, self.clock_s, step, self.identity)
 
     def pulse(self, device: np.ndarray, code: np.ndarray) -> None:
         """Pulse one device of each cell (255: none); the clock moves."""
@@ -184,12 +184,12 @@ class Core:
         moved, counts = in_vain(self.stuck, device, code, self.config.device)
         counts = counts + self.send(moved, code, self.step)
         self.step += 1
-        self.counters["pulses_set"] += counts[:, 0]
-        self.counters["pulses_reset"] += counts[:, 1]
+        for name, count in zip(PULSES, counts.T, strict=True):
+            self.counters[name] += count
         if self.cell_pulses is not None:
             self.cell_pulses += (device != NONE) & (self.cell_pulses < MOST_PULSES)
         circuit = self.config.circuit
-        slots = np.ceil(counts.sum(axis=1) / circuit.parallel_pulses)
+        slots = np.ceil(counts[:, :2].sum(axis=1) / circuit.parallel_pulses)
         self._pulsed_s = self.clock_s.copy()
         self._stale_s = None
         self.clock_s = self.clock_s + slots * circuit.t_pulse_s
@@ -278,7 +278,7 @@ class Core:
         """
         if not self._are_fresh():
             self._pairs = self.conducted(self.clock_s, self._pairs, self._slow())
-            self._stale_s = self._fresh_until()
+            self._stale_s = fresh_until(self.config, self.clock_s, self._pulsed_s)
         return self._pairs
 
     def conducted(
@@ -304,21 +304,6 @@ class Core:
     def _slow(self) -> np.ndarray:
         """Return the slow noise now."""
         return self.watch.octaves(self.config.read_noise, self.clock_s)
-
-    def _fresh_until(self) -> np.ndarray:
-        """Return the clocks at which the log age of the youngest cells will have moved enough.
-
-        With slow noise, at which its fastest octave may have changed.
-        """
-        noise = self.config.read_noise
-        if noise is not None and noise.slow:
-            return self.clock_s + noise.window_s
-        if self.config.drift is None:
-            return np.full_like(self.clock_s, np.inf)
-        pulsed = self._pulsed_s if self._pulsed_s is not None else np.zeros_like(self.clock_s)
-        age = np.maximum(self.clock_s - pulsed, self.config.drift.t_on_s)
-        until: np.ndarray = pulsed + age * math.exp(LOG_AGE_STEP)
-        return until
 
     def mvm(self, x: np.ndarray, group: np.ndarray, pattern: np.ndarray = NO_PATTERN) -> np.ndarray:
         """Multiply inputs (group, batch, row) in [-1, 1]: (tile, batch, column), µS.
@@ -351,7 +336,7 @@ class Core:
             y = multiply(self.engine, phases, *what, self.number, adcs)
         batch = x.shape[1]
         self.number += batch
-        self._count("mvms", float(batch), phases)
+        self._count("mvms", float(batch), self.config.circuit.mvm_s(phases), phases)
         return y
 
     def read_rows(self, rows: np.ndarray, select: np.ndarray | None, fine: bool) -> np.ndarray:
@@ -380,7 +365,8 @@ class Core:
                 part, first, mean, variance, self.identity, self.step, *adc
             )
         self.step += 1
-        self._count("row_reads", (rows[None, :] < self.extents[:, :1]).sum(axis=1))
+        read = (rows[None, :] < self.extents[:, :1]).sum(axis=1)
+        self._count("row_reads", read, self.config.circuit.read_s)
         return out
 
     def _wired(self, select: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -391,9 +377,9 @@ class Core:
         self.conduct(self.clock_s, select, (mean, variance), KEPT[2], self._slow())
         return mean, variance
 
-    def _count(self, name: str, reads: float | np.ndarray, phases: int = 1) -> None:
+    def _count(self, name: str, reads: float | np.ndarray, each_s: float, phases: int = 1) -> None:
         counters = self.counters  # sums of arrays take half the time that += does
         counters[name] = counters[name] + reads
         codes = reads * phases * self.extents[:, 1]
         counters["adc_conversions"] = counters["adc_conversions"] + codes
-        self.clock_s = self.clock_s + reads * self.config.circuit.mvm_s(phases)
+        self.clock_s = self.clock_s + reads * each_s

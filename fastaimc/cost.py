@@ -25,7 +25,8 @@ class Cost:
         ``phases * mvms + row_reads``: a phase and a row either give one code per column.
     energy_j : float
         Pulses, and reads by their share of a 256×256 core: rows for the crossbar's half of an
-        MVM's energy, columns for the converters' (assumption: half each).
+        MVM's energy, columns for the converters' (assumption: half each); row reads by their
+        columns where the circuit has an energy of their own.
     latency_s, wait_s : float
         Time of the slowest tile, as tiles work side by side, and the part of it spent waiting.
     """
@@ -55,13 +56,16 @@ def cost_of(
     phases = config.dac.phases
     mvm_j = circuit.mvm_j(phases) * 0.5 * (cells / FULL_CORE + columns / 256)
     row_j = circuit.energy_mvm_j * 0.5 * (columns / FULL_CORE + columns / 256)
+    if circuit.energy_read_j is not None:
+        row_j = circuit.energy_read_j * columns / 256
     energy = (
         counters["mvms"] * mvm_j
         + counters["row_reads"] * row_j
         + counters["pulses_set"] * circuit.energy_set_j
         + counters["pulses_reset"] * circuit.energy_reset_j
     )
-    total = {name: int(counters[name].sum()) for name in counters if name != "wait_s"}
+    names = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions")
+    total = {name: int(counters[name].sum()) for name in names}
     slowest = int(np.argmax(clock_s))
     return Cost(
         **total,

@@ -83,7 +83,7 @@ class Engine(Protocol):
         identity: Array,
         parameters: PulseParameters,
     ) -> Array:
-        """Melt-quench pulses in place; counts of SET and RESET, (tile, 2)."""
+        """Melt-quench pulses in place; counts of SET, RESET and clipped ones, (tile, 4)."""
 
     def write(
         self,

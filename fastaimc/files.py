@@ -14,7 +14,7 @@ import numpy as np
 from fastaimc import engine as engines
 from fastaimc import storage
 from fastaimc.config import CoreConfig, from_json
-from fastaimc.core import COUNTERS, Core
+from fastaimc.core import COUNTERS, PULSES, Core
 from fastaimc.cost import Cost
 from fastaimc.engine import Engine
 from fastaimc.errors import FastAIMCError, StorageError, check_integer, check_number, check_type
@@ -222,6 +222,8 @@ def core_from(
     for name in WATCH:
         if f"watch.{name}" in arrays:
             setattr(core.watch, name, need(f"watch.{name}", (tiles,), np.float64))
+    uncounted = {f"counters.{name}": np.zeros(tiles) for name in PULSES[2:]}  # in early files
+    arrays = uncounted | arrays
     core.counters = {name: need(f"counters.{name}", (tiles,), np.float64) for name in COUNTERS}
     return core
 

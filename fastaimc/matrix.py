@@ -139,6 +139,16 @@ class AnalogMatrix:
         """Weights that the mapping clipped."""
         return self._programmed.mapping.clipped
 
+    @property
+    def clipped_conductance(self) -> int:
+        """Pulses that would have left a device less than nothing: it is left at 0 µS."""
+        return int(self._programmed.core.counters["clipped_conductance"].sum())
+
+    @property
+    def clipped_current(self) -> int:
+        """Pulses that asked for more than the compliance current, and did not get it."""
+        return int(self._programmed.core.counters["clipped_current"].sum())
+
     def __repr__(self) -> str:
         method = self.provenance.get("method", {}).get("kind", "?")
         return (

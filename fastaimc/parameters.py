@@ -42,6 +42,10 @@ class PulseParameters(NamedTuple):
     current_min_ua: np.float32
     current_step_ua: np.float32
     knee_ua: np.float32
+    decades_spread: np.float32
+    jitter_spread: np.float32
+    floor_spread: np.float32
+    compliance_ua: np.float32  # inf: none
 
 
 class IncrementParameters(NamedTuple):
@@ -71,6 +75,9 @@ class StateParameters(NamedTuple):
     noise_band: np.float32
     inverse_t_ref: np.float32
     t_on_s: np.float32
+    t_on_spread: np.float32
+    redraw: np.float32  # 1: every pulse draws an exponent
+    noise_spread: np.float32
 
 
 class StepParameters(NamedTuple):

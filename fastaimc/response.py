@@ -25,10 +25,10 @@ def answer(
     step: int,
     identity: np.ndarray,
 ) -> np.ndarray:
-    """Let devices answer, in place; return pulses that SET and that RESET, (tile, 2).
+    """Let devices answer, in place; return the counts of the engine's `pulse`, (tile, 4).
 
-    `pulses` are the device of each cell (255: none) and its code; the other arguments are as for
-    the engine's `pulse` and `increment`.
+    Counted pulses up count as such that SET.  `pulses` are the device of each cell (255: none) and
+    its code; the other arguments are as for the engine's `pulse` and `increment`.
     """
     device, code = pulses
     if isinstance(part, PythonDevice):
@@ -40,7 +40,8 @@ def answer(
         law = (F32(1.0 / part.g_scale_us), part.coefficients())
         return engine.write(*state, device, code, clock_s, step, identity, *law)
     steps = (part.steps(), part.parameters())
-    return engine.increment(*state, memory, device, code, clock_s, step, identity, *steps)
+    counts = engine.increment(*state, memory, device, code, clock_s, step, identity, *steps)
+    return np.pad(counts, ((0, 0), (0, 2)))  # bounds clip, and are the device's own
 
 
 def no_memory(config: CoreConfig, shape: tuple[int, int, int]) -> np.ndarray:
@@ -75,11 +76,17 @@ def _python(
             for which in range(SPREADS)
         ]
     )
+    clipped = np.zeros(g.shape, dtype=bool)
     for i in range(int(number.max(initial=0))):
         more = number > i
         noise = engine.device_normals(identity, device, step, philox.INCREMENT, i)[at]
-        g[more] = part.after(g[more], rises[more], spread[:, more], noise[more])
+        after = part.after(g[more], rises[more], spread[:, more], noise[more])
+        clipped[more] |= after < 0
+        g[more] = np.maximum(after, 0)
     conductance[chosen] = g
     last_device[at] = device[at]
     last_s[at] = clock_s[at[0]]
-    return np.stack([up.sum(axis=(1, 2)), down.sum(axis=(1, 2))], axis=1)
+    counts = np.zeros((len(conductance), 4), dtype=np.int64)
+    counts[:, 0], counts[:, 1] = up.sum(axis=(1, 2)), down.sum(axis=(1, 2))
+    counts[:, 2] = np.bincount(at[0][clipped], minlength=len(conductance))
+    return counts

@@ -36,17 +36,19 @@ def in_vain(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which devices a pulse of (tile, row, column) moves, and what it costs the others.
 
-    The second are pulses at stuck devices that would SET and that would RESET, (tile, 2).
+    The second are pulses at stuck devices as `Engine.pulse` counts them, (tile, 4): none of them
+    clips a conductance.
     """
     if stuck is None:
-        return device, np.zeros((len(device), 2), dtype=np.int64)
+        return device, np.zeros((len(device), 4), dtype=np.int64)
     lost = (device != NONE) & ((stuck >> (device & 7)) & 1 == 1)
-    sets = np.zeros_like(lost)
+    sets, beyond, none = np.zeros((3, *lost.shape), dtype=bool)
     if isinstance(part, MeltQuench):
         p = part.parameters()
-        sets = p.current_min_ua + code * p.current_step_ua < p.knee_ua
-    ups, downs = sets, ~sets
+        current = p.current_min_ua + code * p.current_step_ua
+        sets, beyond = current < p.knee_ua, current > p.compliance_ua
+    kinds = (sets, ~sets, none, beyond)
     if not isinstance(part, MeltQuench | ProgrammedState):
-        ups, downs = counted(code)
-    counts = np.stack([np.where(lost, ups, 0), np.where(lost, downs, 0)], axis=1)
-    return np.where(lost, np.uint8(NONE), device), counts.sum(axis=(2, 3))
+        kinds = (*counted(code), none, none)
+    counts = np.stack([np.where(lost, kind, 0).sum(axis=(1, 2)) for kind in kinds], axis=1)
+    return np.where(lost, np.uint8(NONE), device), counts

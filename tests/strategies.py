@@ -5,7 +5,7 @@ generator, so that an example shrinks to a small shape and a small seed.
 """
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -257,6 +257,10 @@ def melt_quench(draw: st.DrawFn) -> MeltQuench:
         floor_us=draw(floats(0, 0.2)),
         current_min_ua=draw(floats(80, 150)),
         current_max_ua=draw(floats(300, 600)),
+        decades_spread=draw(st.just(0.0) | floats(0, 0.1)),
+        jitter_spread=draw(st.just(0.0) | floats(0, 1)),
+        floor_spread=draw(st.just(0.0) | floats(0, 1)),
+        compliance_ua=draw(st.none() | floats(215, 400)),  # beyond the highest knee
     )
 
 
@@ -363,10 +367,12 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
     generator, state = draw(device_states(size))
     shape, devices = state["last_s"].shape, state["conductance"].shape[1]
     drift = Drift(t_ref_s=draw(floats(1, 40)), t_on_s=draw(floats(1e-4, 1)))
-    noise = ReadNoise()
+    noise = ReadNoise(spread=draw(st.just(0.0) | floats(0, 1)))
     if draw(st.booleans()):
         drift = Drift(mean=draw(fits()), std=draw(fits()), t_ref_s=drift.t_ref_s)
-        noise = ReadNoise(q=draw(fits(draw(st.booleans()))))
+        noise = replace(noise, q=draw(fits(draw(st.booleans()))))
+    onset = draw(st.just(0.0) | floats(0, 3))
+    drift = replace(drift, t_on_spread=onset, redraw=draw(st.booleans()))
     on = draw(st.sampled_from([(drift, noise), (drift, noise), (None, noise), (drift, None)]))
     first = draw(st.integers(0, shape[1]))
     part = (shape[0], draw(st.integers(0, shape[1] - first)), shape[2])

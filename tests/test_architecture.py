@@ -29,6 +29,7 @@ FLOORS = {
     "engine": 4,
     "network": 4,
     "provenance": 5,
+    "aging": 5,
     "noise": 5,
     "response": 5,
     "stuck": 5,
@@ -58,7 +59,8 @@ FLOORS = {
 # The twins share the flat numbers that an engine takes, and nothing else.
 TWINS_MAY_IMPORT = {"parameters"}
 COMPILES = {"cache", "jit", "library"}  # no kernels: how they are compiled
-ONLY_IN_KERNELS = {*COMPILES, "hadamard", "launch", "matmul", "vector"}  # NumPy multiplies itself
+# NumPy multiplies itself, and what devices differ in needs no loops of its own there.
+ONLY_IN_KERNELS = {*COMPILES, "hadamard", "launch", "matmul", "variation", "vector"}
 ONLY_IN_REFERENCE: set[str] = set()
 # What must start fast.
 WITHOUT_NUMBA_AND_SCIPY = ("errors", "parameters", "config", "cli", "__init__")

@@ -78,13 +78,16 @@ NOT_NEGATIVE = (
     *("t_eval_s", "adc.gain_std", "adc.offset_std", "adc.inl_std", "circuit.t_mvm_s"),
     *("adc.noise_std", "adc.dead_time", "adc.dead_time_std", "circuit.t_phase_s"),
     *("circuit.energy_mvm_j", "circuit.energy_phase_j", "circuit.t_pulse_s"),
+    *("circuit.t_read_s", "circuit.energy_read_j"),
     "circuit.energy_set_j",
     *("circuit.energy_reset_j", "device.g_set_spread", "device.centre_spread"),
     *("device.width_spread", "device.jitter_ua", "device.floor_us"),
+    *("device.decades_spread", "device.jitter_spread", "device.floor_spread"),
+    *("drift.t_on_spread", "read_noise.spread"),
     *("wires.row_ohm", "wires.column_ohm"),
 )
 OTHER_NUMBERS = (
-    *("device.current_max_ua", "read_noise.window_s"),
+    *("device.current_max_ua", "device.compliance_ua", "read_noise.window_s"),
     *(f"{fit}.{name}" for fit in ("drift.mean", "drift.std", "read_noise.q") for name in
       ("split", "slope", "offset", "low", "high")),
 )  # fmt: skip
@@ -111,7 +114,13 @@ MOST = {
     "device.g_set_spread": 1,
     "device.centre_spread": 0.15,
     "device.width_spread": 0.15,
+    "device.decades_spread": 0.15,
+    "device.jitter_spread": 1,
+    "device.floor_spread": 1,
+    "drift.t_on_spread": 3,
+    "read_noise.spread": 1,
 }
+BITS = ("dac.bits", "adc.bits", "adc.programming_bits")
 TUPLES = ("drift.mean.cubic", "drift.std.cubic", "read_noise.q.cubic")
 TYPES = {
     "device": "MeltQuench or ProgrammedState",
@@ -126,6 +135,7 @@ TYPES = {
     "drift.std": "StateFit",
     "read_noise.q": "StateFit",
     "read_noise.slow": "bool",
+    "drift.redraw": "bool",
     **{f"{fit}.of_log": "bool" for fit in ("drift.mean", "drift.std", "read_noise.q")},
 }
 
@@ -207,12 +217,12 @@ def test_integers(path: str) -> None:
 
 
 @pytest.mark.parametrize("bits", [0, -1, 17, 40])
-@pytest.mark.parametrize("path", ["dac.bits", "adc.bits", "adc.programming_bits"])
+@pytest.mark.parametrize("path", BITS)
 def test_bits_that_no_converter_has(path: str, bits: int) -> None:
     refused(path, bits, "be from 1 to 16")
 
 
-@pytest.mark.parametrize("path", ["dac.bits", "adc.bits", "adc.programming_bits", "drift"])
+@pytest.mark.parametrize("path", [*BITS, "drift", "circuit.t_read_s", "circuit.energy_read_j"])
 def test_none_switches_off(path: str) -> None:
     fa.override(HERMES, {path: None})
 
@@ -255,6 +265,8 @@ def test_programmed_states_have_coefficients(value: Any, message: str) -> None:
         ("device.g_set_us", 9.0, "must be <= devices_per_polarity * device.g_set_us (18), got 20"),
         ("device.current_min_ua", 600.0, "device.current_max_ua must be > 600, got 500.0"),
         ("device.current_max_ua", 100.0, "device.current_max_ua must be > 100, got 100.0"),
+        ("device.compliance_ua", 152.0, "device.compliance_ua must be > 152, got 152.0"),
+        ("device.compliance_ua", -1.0, "device.compliance_ua must be > 152, got -1.0"),
         ("read_noise.window_s", 5e-7, "read_noise.window_s must be >= 5.12e-07, got 5e-07"),
         ("drift.mean.low", 1.0, "fit.low must be <= fit.high (0.13), got 1.0"),
         ("wires.solver", "iterativ", "(did you mean 'iterative'?)"),

@@ -70,6 +70,10 @@ melt_quenches = st.builds(
     floor_us=plus,
     current_min_ua=floats(1, 200),
     current_max_ua=floats(201, 1000),
+    decades_spread=share,
+    jitter_spread=share,
+    floor_spread=share,
+    compliance_ua=st.none() | floats(1e7, 1e8),
 )
 states = st.builds(
     ProgrammedState,
@@ -84,7 +88,16 @@ core_configs = st.builds(
     g_max_us=floats(0.1, 10),
     weight_quantile=floats(0.01, 1),
     device=melt_quenches | states,
-    drift=st.none() | st.builds(Drift, mean=fits(), std=fits(), t_ref_s=plus, t_on_s=plus),
+    drift=st.none()
+    | st.builds(
+        Drift,
+        mean=fits(),
+        std=fits(),
+        t_ref_s=plus,
+        t_on_s=plus,
+        t_on_spread=share,
+        redraw=st.booleans(),
+    ),
     read_noise=st.none()
     | st.builds(
         ReadNoise,
@@ -92,6 +105,7 @@ core_configs = st.builds(
         t_read_s=floats(1e-9, 1e-6),
         window_s=floats(1e-5, 1),
         slow=st.booleans(),
+        spread=share,
     ),
     faults=st.none() | st.builds(Faults, set_rate=share, reset_rate=share, anywhere_rate=share),
     state_scale_us=plus,
@@ -111,7 +125,9 @@ core_configs = st.builds(
         dead_time=share,
         dead_time_std=share,
     ),
-    circuit=st.builds(Circuit, t_mvm_s=plus, parallel_pulses=st.integers(1, 65536)),
+    circuit=st.builds(
+        Circuit, t_mvm_s=plus, parallel_pulses=st.integers(1, 65536), t_read_s=st.none() | plus
+    ),
     wires=st.none()
     | st.builds(
         Wires,

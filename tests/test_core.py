@@ -14,8 +14,9 @@ from tolerances import EPS
 import fastaimc as fa
 from fastaimc import core as core_module
 from fastaimc import engine as engines
+from fastaimc.aging import LOG_AGE_STEP
 from fastaimc.config import Circuit, CoreConfig, Drift, MeltQuench
-from fastaimc.core import LOG_AGE_STEP, NONE, Core
+from fastaimc.core import NONE, Core
 from fastaimc.cost import cost_of
 from fastaimc.terminals import Terminals
 
@@ -66,6 +67,19 @@ def test_the_clock_adds_up(engine: str) -> None:
     per_row = 8 * 0.5 * (6 / 65536 + 6 / 256) + 5 * 0.5 * (2 / 65536 + 2 / 256)
     energy = 13.4e-9 * (4 * per_mvm + per_row) + 37 * 180e-12 + 36 * 45e-12
     assert cost.energy_j == pytest.approx(energy)
+
+
+def test_reads_of_rows_take_time_and_energy_of_their_own() -> None:
+    """Three MVMs and five rows of 6 columns; then by default both alike."""
+    circuit = Circuit(t_mvm_s=1.0, t_read_s=100.0, energy_mvm_j=0.0, energy_read_j=256.0)
+    core = blank(quiet(circuit=circuit))
+    mvm(core, ones(core, 3))
+    rows_of(core)
+    assert core.clock_s.tolist() == [503.0]
+    cost = cost_of(core.counters, core.clock_s, core.extents, core.config)
+    assert (cost.latency_s, cost.energy_j) == (503.0, 5 * 6.0)
+    assert Circuit(t_mvm_s=2.0).read_s == 2.0
+    assert Circuit(t_mvm_s=2.0, t_read_s=0.0).read_s == 0.0
 
 
 @TWINS

@@ -123,6 +123,17 @@ def test_the_clock_is_the_sum_of_what_took_time(method: Any) -> None:
     assert busy == pytest.approx(slots * 1e4 + reads, rel=1e-12)
 
 
+@pytest.mark.parametrize("method", [ip(), gdp(start_from="ip", start_rounds=2)])
+def test_the_clock_adds_up_where_reads_of_rows_take_longer(method: Any) -> None:
+    """MVMs of 1 s, reads of 1,000 s, and a slot of pulses, of all cells, takes no time."""
+    times = {"circuit.t_read_s": 1e3, "circuit.t_pulse_s": 0.0}
+    energies = {"circuit.energy_mvm_j": 0, "circuit.energy_set_j": 0, "circuit.energy_reset_j": 0}
+    own = {"circuit.energy_read_j": 256.0}
+    cost = program(method, fa.override(CONFIG, times | energies | own)).cost
+    assert cost.latency_s - cost.wait_s == pytest.approx(cost.mvms + 1e3 * cost.row_reads, rel=1e-9)
+    assert cost.energy_j == pytest.approx(cost.row_reads * COLUMNS)
+
+
 def test_waits_are_those_of_the_schedule() -> None:
     """Settling of the allocation, two rounds of delay, and two of the final one."""
     method = ip(iterations=4, verify_delay=0.25, final_passes=2, final_delay=0.5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import strategies
 import tolerances
+import tolerances_devices
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DEVICES, NONE, NUMBA, SIZES, TINY, TWINS, Call, Size, floats
@@ -86,8 +87,8 @@ def test_increment(size: Size, data: st.DataObject) -> None:
     chosen = np.arange(which[1][1])[:, None, None] == call["device"][:, None]
     number = np.where(chosen & (count != FULL_RESET), np.abs(count), 0)
     pulses = call["memory"] if call["memory"].size else np.zeros(which[1])
-    own, d_own = own_devices(*which, p), tolerances.own_devices(z, p)
-    bound = tolerances.incremented(
+    own, d_own = own_devices(*which, p), tolerances_devices.own_devices(z, p)
+    bound = tolerances_devices.incremented(
         number, pulses.astype(float), np.array(noise), own, d_own, call["steps"], p
     )
     rest = p.reset_std_us * np.abs(noise[0]) * tolerances.NORMAL_RELATIVE

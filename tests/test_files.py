@@ -56,6 +56,7 @@ def test_all_of_a_matrix_comes_back(matrix: fa.AnalogMatrix, tmp_path: Path) -> 
     again = load(tmp_path / "m")
     for name in ("shape", "time_s", "number", "saturated", "clipped", "input_range", "config"):
         assert getattr(again, name) == getattr(matrix, name)
+    assert again.clipped_conductance == matrix.clipped_conductance > 0
     assert (again.time_s, again.number) == (1200.0, 5)
     assert again.saturated > 0
     assert again.clipped > 0
@@ -175,11 +176,12 @@ ARRAYS = (
     *("conductance", "last_device", "last_s", "clock_s", "identity", "extents", "full_scale_us"),
     *(f"counters.{name}" for name in ("pulses_set", "pulses_reset", "mvms", "row_reads")),
     *("counters.adc_conversions", "counters.wait_s", "mapping.row_edges", "mapping.column_edges"),
+    *("counters.clipped_conductance", "counters.clipped_current"),
     *("mapping.scale", "targets", "scale", "offset", "cell_pulses"),
     *(f"history.{name}" for name in ("iteration", "batch_error", "pulses", "mvms", "row_reads")),
     *(f"history.{name}" for name in ("latency_s", "mvm_error", "weight_error")),
 )
-OPTIONAL = ("cell_pulses",)
+OPTIONAL = ("cell_pulses", "counters.clipped_conductance", "counters.clipped_current")
 MAY_BE_NAN = ("history.batch_error", "history.mvm_error", "history.weight_error")
 
 
@@ -212,6 +214,11 @@ def test_pulses_of_the_cells_are_kept_where_there_are_any(path: Path) -> None:
     fa.save(path, program(np.ones((2, 3)), HERMES, GDP))
     assert "cell_pulses" not in storage.read(path, "matrix")[0]
     assert load(path).cell_pulses is None
+
+
+def test_a_file_that_counts_no_clipped_pulses_has_none(path: Path) -> None:
+    lie(path, lambda arrays, _: [arrays.pop(name) for name in OPTIONAL])
+    assert (load(path).clipped_conductance, load(path).clipped_current) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,11 @@ PURPOSES = {
     "FAULT": 17,
     "FAULT_VALUE": 18,
     "ADC_DEAD_TIME": 19,
+    "DECADES_SPREAD": 20,
+    "JITTER_SPREAD": 21,
+    "FLOOR_SPREAD": 22,
+    "ONSET_SPREAD": 23,
+    "READ_NOISE_SPREAD": 24,
 }
 # Of seed 0, row 3, column 5, step 7, tile 1, PULSE, block 1.
 RECORDED_WORDS = (0x5CE0428F, 0xB7D9B5AC, 0xAF2152D1, 0xA54380E4)

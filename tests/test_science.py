@@ -295,7 +295,9 @@ def test_a_drift_exponent_is_recovered_by_regression(engine: Engine) -> None:
     residual = log_g - log_g.mean(axis=0) - slope * centred
     z = pcm.cell_normals(IDENTITY, (1, 2, 5, 200), 0, philox.DRIFT)[0, 0].ravel()
     fits = [FitParameters(*row) for row in state_fits(Drift(), ReadNoise()).astype(np.float64)]
-    now, error, *_ = tolerances.drifted(np.full(z.shape, g), log_t, z, np.full(z.shape, x), fits)
+    plain = (np.zeros(1), (np.ones(1), np.zeros(1)))
+    state = (np.full(z.shape, g), log_t, z, np.full(z.shape, x), fits)
+    now, error, *_ = tolerances.drifted(*state, *plain)
     bound = (error / now).max() + 2 * tolerances.EPS  # of every log_g, with a rounding of the time
     assert np.abs(residual).max() < 3 * bound  # itself, its mean's, and at most as much by slope
     mean, std = published_nu(x)

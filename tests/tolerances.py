@@ -7,8 +7,7 @@ import numpy as np
 
 from fastaimc.parameters import (
     FitParameters,
-    IncrementParameters,
-    PulseParameters,
+    StateParameters,
     WireParameters,
 )
 from fastaimc.reference import pcm
@@ -137,95 +136,6 @@ def adc(error: np.ndarray, size: np.ndarray, columns: np.ndarray, full_scale: fl
     )
 
 
-def pulsed(current_ua: np.ndarray, z: list[np.ndarray], p: PulseParameters) -> np.ndarray:
-    """Error of the conductance after a pulse, µS; `z`: normals of G_set, I0, w and the scatter.
-
-    The reference's equation, line by line, with one EPS for every operation.
-    """
-    z0, z1, z2, z3 = (np.abs(value) for value in z)
-    normal = NORMAL_RELATIVE + EPS
-    centre = p.centre_ua * (1 + p.centre_spread * z[1])
-    width = p.width_ua * (1 + p.width_spread * z[2])
-    a = (current_ua - centre) / width
-    d_width = p.width_ua * p.width_spread * z2 * normal / width + 2 * EPS
-    d_centre = p.centre_ua * p.centre_spread * z1 * normal + 2 * EPS * centre
-    d_a = (2 * EPS * current_ua + d_centre) / width + np.abs(a) * (d_width + 2 * EPS)
-    s = 1 / (1 + np.exp(-a))
-    d_s = s * ((1 - s) * (d_a + 2 * EPS * EXP_ULP) + 2 * EPS)
-    power = np.abs(p.log_g_set) + p.g_set_spread * z0 + p.depth * s
-    d_power = p.g_set_spread * z0 * normal + p.depth * (d_s + EPS * s) + 2 * EPS * power
-    g = np.exp(p.log_g_set + p.g_set_spread * z[0] - p.depth * s)
-    d_g = g * (d_power + 2 * EPS * EXP_ULP)
-    steep = g * p.depth / width * p.jitter_ua  # of the scatter, but for s (1 - s)
-    slope = steep * s * (1 - s)
-    d_slope = slope * (d_g / g + d_width + 6 * EPS) + steep * (d_s + EPS * s * (1 - s))
-    scatter = np.hypot(slope, p.floor_us)
-    d_scatter = d_slope + 2 * EPS * scatter
-    noise = z3 * (d_scatter + scatter * normal)
-    return SECOND_ORDER * (d_g + noise + 2 * EPS * (g + scatter * z3))
-
-
-def written(x: np.ndarray, value: np.ndarray, z: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Error of a conductance after a write, µS.
-
-    The polynomial of the spread: eight roundings by Horner, and x's two (a product, or the clamp's
-    constant) times the degree, on the sum of its terms' sizes. Then a normal, a product, a sum.
-    """
-    spread = np.polynomial.polynomial.polyval(x, np.abs(c.astype(np.float64)))
-    noise = np.abs(z) * spread * (16 * EPS + NORMAL_RELATIVE + EPS)
-    return SECOND_ORDER * (noise + 2 * EPS * (value + np.abs(z) * spread))
-
-
-def incremented(
-    number: np.ndarray,
-    pulses: np.ndarray,
-    z: np.ndarray,
-    own: tuple[np.ndarray, ...],
-    d_own: tuple[np.ndarray, ...],
-    steps: np.ndarray,
-    p: IncrementParameters,
-) -> np.ndarray:
-    """Error of a conductance after so many pulses, µS; `z`: a normal of each pulse, first axis.
-
-    A step is read from the table at the place u, which takes a difference of two conductances and
-    two quotients; a table that is steep there passes u's error on. Its own roundings: two for each
-    term between points, two for each of the memory, one for each product. The bounds' errors clip
-    the result. All sizes are the largest that there are.
-    """
-    scale, low, high = np.maximum(*own[:2]), *own[2:]
-    d_scale, d_low, d_high = np.maximum(*d_own[:2]), *d_own[2:]
-    most = np.abs(steps).max(axis=1)
-    steep = np.abs(np.diff(steps.astype(np.float64))).max(axis=1) * (steps.shape[1] - 1)
-    memory = np.exp(-p.memory_rate * np.minimum(pulses + 1, 255)) * (p.memory_rate > 0)
-    d_memory = memory * (2 * EPS * EXP_ULP + 2 * EPS * p.memory_rate * 255)
-    mean, d_mean = max(most[0], most[2]), max(steep[0], steep[2])
-    std, d_std = max(most[1], most[3]), max(steep[1], steep[3])
-    width, d_g = high - low, np.zeros(low.shape)
-    for i in range(len(z)):
-        size = np.abs(z[i])
-        d_u = (d_g + 3 * (d_low + d_high) + 3 * EPS * high) / width + 3 * EPS
-        own_mean = d_mean * d_u + 3 * EPS * mean + p.mean_memory_us * (d_memory + 3 * EPS * memory)
-        own_std = d_std * d_u + 3 * EPS * std + p.std_memory_us * (d_memory + 3 * EPS * memory)
-        largest = mean + p.mean_memory_us * memory, std + p.std_memory_us * memory
-        spread = own_std * size + largest[1] * size * (NORMAL_RELATIVE + 2 * EPS)
-        change = largest[0] + largest[1] * size
-        d_change = scale * (own_mean + spread + 3 * EPS * change) + d_scale * change
-        after = d_g + d_change + d_low + d_high + 2 * EPS * (high + scale * change)
-        d_g = np.where(i < number, after, d_g)
-    return SECOND_ORDER * (d_g + 2 * EPS * high)
-
-
-def own_devices(z: np.ndarray, p: IncrementParameters) -> tuple[np.ndarray, ...]:
-    """Errors of a device's factors on steps and of its bounds; `z`: its four normals."""
-    z0, z1, z2, z3 = np.abs(z)
-    normal = NORMAL_RELATIVE + 2 * EPS
-    scale = (p.step_spread * z0 + p.asymmetry_spread * z1) * normal + 3 * EPS
-    scale = scale + 3 * EPS * (p.step_spread * z0 + p.asymmetry_spread * z1)
-    low = p.low_spread * z2 * normal + 3 * EPS * (p.low_us + p.low_spread * z2)
-    high = p.high_spread * z3 * normal + 3 * EPS * (p.high_us + p.high_spread * z3)
-    return scale, scale, low, high + low + 3 * EPS * p.high_us
-
-
 def fitted(p: FitParameters, x: np.ndarray) -> np.ndarray:
     """Error of a published fit at a state x that has two roundings.
 
@@ -248,25 +158,42 @@ def fitted(p: FitParameters, x: np.ndarray) -> np.ndarray:
     return pcm.fit(p, x) * own + np.where(beside, np.abs(below - above), 0)
 
 
+def onset(p: StateParameters, z: np.ndarray) -> np.ndarray:
+    """Error of the logarithm of a device's onset of drift over t_ref, beside that of t_on itself.
+
+    ln(t_on/t_ref) + spread·z, fused: the normal's error, ln's beside one as large as the result,
+    and one rounding.
+    """
+    typical = np.abs(np.log(float(p.t_on_s) * float(p.inverse_t_ref)))
+    size = float(p.t_on_spread) * np.abs(z)
+    return size * NORMAL_RELATIVE + EPS * (1 + 2 * LOG_ULP * typical) + EPS * (typical + size)
+
+
 def drifted(
     g: np.ndarray,
     log_age: np.ndarray,
     z: np.ndarray,
     x: np.ndarray,
     fits: list[FitParameters],
+    d_log_age: np.ndarray,
+    loudness: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What one device conducts and its noise, and their errors, µS.
 
     g·exp(-|mu + sigma·z|·ln(t/t_ref)): the exponent's errors, one rounding of its product, exp's
-    and the last product's. ln(t/t_ref): LOG_ULP units, and one rounding of t/t_ref.
+    and the last product's. ln(t/t_ref): LOG_ULP units, and one rounding of t/t_ref; `d_log_age`
+    more of a device's own onset. `loudness`: what multiplies Q, and its relative error.
     """
     mu, sigma, q = (pcm.fit(p, x) for p in fits)
     d_mu, d_sigma, d_q = (fitted(p, x) for p in fits)
+    factor, d_factor = loudness
+    q, d_q = q * factor, d_q * factor * (1 + d_factor) + np.abs(q) * factor * d_factor
     nu = np.abs(mu + sigma * z)
     spread = np.abs(z) * (d_sigma + np.abs(sigma) * (NORMAL_RELATIVE + EPS))
     d_nu = d_mu + spread + EPS * (np.abs(mu) + 2 * np.abs(sigma * z))
     age = np.abs(log_age)
-    d_power = d_nu * age + nu * (EPS + 2 * EPS * LOG_ULP * age + EPS * age)
+    d_age = EPS + 2 * EPS * LOG_ULP * age + d_log_age
+    d_power = d_nu * (age + d_age) + nu * (d_age + EPS * age)
     now = g * np.exp(-nu * log_age)
     relative = np.expm1(d_power) + 2 * EPS * EXP_ULP + EPS  # beside a split d_power is not small
     noise = now * np.abs(q)

@@ -167,11 +167,16 @@ class Circuit:
     parallel_pulses: int = 256  # assumption: the cells of one diagonal at a time
     energy_set_j: float = 180e-12  # assumption: 120 µA at 1.5 V for 1 µs
     energy_reset_j: float = 45e-12  # assumption: 300 µA at 1.5 V for 100 ns
+    t_read_s: float | None = None  # assumption: of a row, as an MVM in one phase
+    energy_read_j: float | None = None  # assumption: a row's share of an MVM; else of 256 columns
 
     def __post_init__(self) -> None:
         times, energies = ("t_mvm_s", "t_phase_s", "t_pulse_s"), ("energy_mvm_j", "energy_phase_j")
         for name in (*times, *energies, "energy_set_j", "energy_reset_j"):
             check_number(f"circuit.{name}", getattr(self, name), least=0)
+        for name in ("t_read_s", "energy_read_j"):
+            if getattr(self, name) is not None:
+                check_number(f"circuit.{name}", getattr(self, name), least=0)
         check_integer("circuit.parallel_pulses", self.parallel_pulses, 1, 65536)
 
     def mvm_s(self, phases: int) -> float:
@@ -181,3 +186,8 @@ class Circuit:
     def mvm_j(self, phases: int) -> float:
         """Return the energy of an MVM of a full core in so many phases."""
         return self.energy_mvm_j + (phases - 1) * self.energy_phase_j
+
+    @property
+    def read_s(self) -> float:
+        """The time of a read of one row."""
+        return self.t_mvm_s if self.t_read_s is None else self.t_read_s

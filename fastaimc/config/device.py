@@ -82,26 +82,40 @@ class MeltQuench:
     floor_us: float = 0.05  # assumption: scatter from pulse to pulse, as a conductance
     current_min_ua: float = 100.0  # assumption: amplitude of code 0
     current_max_ua: float = 500.0  # assumption: amplitude of code 255
+    decades_spread: float = 0.0  # assumption: relative std over devices; none
+    jitter_spread: float = 0.0  # assumption: std over devices of ln jitter; none
+    floor_spread: float = 0.0  # assumption: std over devices of ln floor; none
+    compliance_ua: float | None = None  # assumption: all currents are delivered; else the largest
 
     def __post_init__(self) -> None:
         for name in ("g_set_us", "decades", "centre_ua", "width_ua", "current_min_ua"):
             check_number(f"device.{name}", getattr(self, name), above=0)
-        check_number("device.g_set_spread", self.g_set_spread, least=0, most=1)
-        for name in ("centre_spread", "width_spread"):
-            # a normal from 32 bits ends at 6.3 standard deviations: 0.15 keeps both positive
+        for name in ("g_set_spread", "jitter_spread", "floor_spread"):
+            check_number(f"device.{name}", getattr(self, name), least=0, most=1)
+        for name in ("centre_spread", "width_spread", "decades_spread"):
+            # a normal from 32 bits ends at 6.3 standard deviations: 0.15 keeps them positive
             check_number(f"device.{name}", getattr(self, name), least=0, most=0.15)
         for name in ("jitter_ua", "floor_us"):
             check_number(f"device.{name}", getattr(self, name), least=0)
         check_number("device.current_max_ua", self.current_max_ua, above=self.current_min_ua)
+        if self.compliance_ua is not None:  # what no longer melts could not be programmed
+            least = max(self.current_min_ua, self.knee_ua)
+            check_number("device.compliance_ua", self.compliance_ua, above=least)
 
     @property
     def current_step_ua(self) -> float:
         """Current of one code."""
         return (self.current_max_ua - self.current_min_ua) / (CODES - 1)
 
+    @property
+    def knee_ua(self) -> float:
+        """Current below which the slow trailing edge of a pulse SETs: 152 µA of the default."""
+        return self.centre_ua - 4.0 * self.width_ua
+
     def currents_ua(self) -> np.ndarray:
-        """Return the amplitude of every code, (256,)."""
-        return self.current_min_ua + self.current_step_ua * np.arange(CODES)
+        """Return the amplitude of every code as it is delivered, (256,)."""
+        asked = self.current_min_ua + self.current_step_ua * np.arange(CODES)
+        return asked if self.compliance_ua is None else np.minimum(asked, self.compliance_ua)
 
     def parameters(self) -> PulseParameters:
         """Return the device as the engines take it."""
@@ -117,8 +131,11 @@ class MeltQuench:
             floor_us=F32(self.floor_us),
             current_min_ua=F32(self.current_min_ua),
             current_step_ua=F32(self.current_step_ua),
-            # below 150 µA of the default the pulse's slow trailing edge SETs
-            knee_ua=F32(self.centre_ua - 4.0 * self.width_ua),
+            knee_ua=F32(self.knee_ua),
+            decades_spread=F32(self.decades_spread),
+            jitter_spread=F32(self.jitter_spread),
+            floor_spread=F32(self.floor_spread),
+            compliance_ua=F32(math.inf if self.compliance_ua is None else self.compliance_ua),
         )
 
 
@@ -153,6 +170,10 @@ class Drift:
 
     nu = |N(mean(x), std(x))| is one number per device and state (HERMES, one device: aihwkit,
     HermesNoiseModel).  The fits take x = g / 10.35 µS.
+
+    With `redraw` the device of a cell that was pulsed last has the normal of that pulse, keyed by
+    its time as a float32: two pulses that float32 tells no time between share an exponent.  The
+    other devices, and one pulsed at time zero, have the one they have for life.
     """
 
     mean: StateFit = StateFit(  # HERMES, one device (aihwkit)
@@ -173,6 +194,8 @@ class Drift:
     )
     t_ref_s: float = 20.0  # Joshi et al., Nat. Commun. 11, 2473 (2020): time of the first read
     t_on_s: float = 1e-3  # assumption: drift has not begun before
+    t_on_spread: float = 0.0  # assumption: std over devices of ln t_on; none
+    redraw: bool = False  # assumption: an exponent is a device's for life
 
     def __post_init__(self) -> None:
         check_type("drift.mean", self.mean, StateFit)
@@ -184,6 +207,13 @@ class Drift:
                 )
         check_number("drift.t_ref_s", self.t_ref_s, above=0)
         check_number("drift.t_on_s", self.t_on_s, above=0)
+        check_number("drift.t_on_spread", self.t_on_spread, least=0, most=3)
+        check_type("drift.redraw", self.redraw, bool)
+
+    @property
+    def earliest_s(self) -> float:
+        """Age at which the drift of the first devices begins: no normal is beyond 6.34."""
+        return self.t_on_s * math.exp(-6.34 * self.t_on_spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,12 +236,14 @@ class ReadNoise:
     t_read_s: float = 512e-9  # HERMES (aihwkit)
     window_s: float = 34e-6  # assumption: a batch of 256 MVMs of 133 ns; slower noise is not fast
     slow: bool = False  # assumption: off, as in the published figures of the fast noise
+    spread: float = 0.0  # assumption: std over devices of ln Q, fast and slow noise alike; none
 
     def __post_init__(self) -> None:
         check_type("read_noise.q", self.q, StateFit)
         check_number("read_noise.t_read_s", self.t_read_s, above=0)
         check_number("read_noise.window_s", self.window_s, least=self.t_read_s)
         check_type("read_noise.slow", self.slow, bool)
+        check_number("read_noise.spread", self.spread, least=0, most=1)
 
     @property
     def band(self) -> float:
@@ -261,6 +293,9 @@ def state_parameters(
         noise_band=F32(read_noise.band if read_noise else 0.0),
         inverse_t_ref=F32(1.0 / (drift.t_ref_s if drift else 1.0)),
         t_on_s=F32(drift.t_on_s if drift else 1.0),
+        t_on_spread=F32(drift.t_on_spread if drift else 0.0),
+        redraw=F32(drift.redraw if drift else False),
+        noise_spread=F32(read_noise.spread if read_noise else 0.0),
     )
 
 

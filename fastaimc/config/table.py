@@ -281,7 +281,7 @@ class PythonDevice:
     def after(
         self, conductance: np.ndarray, up: np.ndarray, spread: np.ndarray, noise: np.ndarray
     ) -> np.ndarray:
-        """Return what `model.pulse` does, checked: (n,), float64, not negative.
+        """Return what `model.pulse` does, checked: (n,), float64.
 
         Raises
         ------
@@ -301,7 +301,7 @@ class PythonDevice:
                 f"{label} must return finite conductances, got {found[at]} after "
                 f"{conductance[at]:g} µS and a pulse {'up' if up[at] else 'down'}"
             )
-        return np.maximum(found.astype(np.float64), 0.0)
+        return found.astype(np.float64)
 
     def steps(self) -> np.ndarray:
         """Return mean and standard deviation of the nominal device's pulses, (4, 257), float32.
@@ -313,11 +313,10 @@ class PythonDevice:
         g = self.low_us + positions() * (self.high_us - self.low_us)
         nominal, out = np.zeros((SPREADS, POINTS)), []
         for up in (True, False):
-            change = [
-                self.after(g, np.full(POINTS, up), nominal, np.full(POINTS, node)) - g
-                for node in nodes
-            ]
-            mean = weights @ np.array(change)
-            std = np.sqrt(np.maximum(weights @ (np.array(change) - mean) ** 2, 0))
+            way = np.full(POINTS, up)
+            ends = [self.after(g, way, nominal, np.full(POINTS, node)) for node in nodes]
+            change = np.maximum(ends, 0) - g
+            mean = weights @ change
+            std = np.sqrt(np.maximum(weights @ (change - mean) ** 2, 0))
             out += [np.maximum(mean, 0) if up else np.minimum(mean, 0), std]
         return np.array(out, dtype=np.float32)

@@ -15,7 +15,8 @@ from fastaimc.kernels.hadamard import STRIDE, factors, pick_lines, place_of, tra
 from fastaimc.kernels.jit import FIRST, helper, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import PANEL, multiply
-from fastaimc.kernels.pcm import BLOCK, conduct_block
+from fastaimc.kernels.pcm import BLOCK, HELD, conduct_block
+from fastaimc.kernels.variation import WORDS
 from fastaimc.kernels.vector import prefetch_row
 from fastaimc.parameters import StateParameters
 
@@ -84,8 +85,8 @@ def _conduct_panel(
     width = min(PANEL, columns - low)
     fast = factor.shape[0] > 0
     everything = np.full((1, 1), (1 << conductance.shape[0]) - 1, np.uint8)
-    words = np.empty((4, BLOCK), np.uint32)
-    held = np.empty((7, BLOCK), np.float32)
+    words = np.empty((WORDS, BLOCK), np.uint32)
+    held = np.empty((HELD + 2, BLOCK), np.float32)
     marks = np.empty((2, BLOCK), np.uint8)
     slow_sum = np.zeros((4, BLOCK), np.float32)
     if fast:
@@ -93,7 +94,7 @@ def _conduct_panel(
     for row in range(0, rows, ROWS):
         count = min(ROWS, rows - row)
         _look_ahead(conductance, last_device, last_s, row + ROWS, low)
-        m, v = held[5, : count * width], held[6, : count * width]
+        m, v = held[HELD, : count * width], held[HELD + 1, : count * width]
         place = (row, low, width, identity)
         scratch = (words, held, marks, slow_sum)
         head = (conductance, last_device, last_s, now, everything)

@@ -13,47 +13,18 @@ import numpy as np
 from fastaimc.kernels import elementary
 from fastaimc.kernels.jit import helper, inlined, kernel, run
 from fastaimc.kernels.launch import launch
-from fastaimc.kernels.philox import DRIFT, SLOW_NOISE, cell, counter3, normal, philox
+from fastaimc.kernels.philox import normal
+from fastaimc.kernels.variation import WORDS, begin, draw_block, vary
 from fastaimc.kernels.vector import fma
 from fastaimc.parameters import FitParameters, StateParameters
 
 BLOCK = 512  # cells that are evaluated together
+HELD = 6  # numbers of a cell that are needed meanwhile
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _SMALLEST_STATE = np.float32(1e-3)
-_NO_STEP = np.uint32(0)  # drift belongs to a device for life
-
-
-@helper
-def _block_words(
-    identity: np.ndarray,
-    row: int,
-    low: int,
-    width: int,
-    cells: int,
-    step: np.uint32,
-    c3: np.uint32,
-    out: np.ndarray,
-) -> None:
-    """Fill (4, cell) with the random words of some rows' cells and a block of four devices."""
-    for first in range(0, cells, width):
-        o0, o1 = out[0, first : first + width], out[1, first : first + width]
-        o2, o3 = out[2, first : first + width], out[3, first : first + width]
-        at = cell(row + first // width, low)
-        for column in range(width):
-            w0, w1, w2, w3 = philox(
-                np.uint32(at + np.uint32(column)),
-                step,
-                identity[2],
-                c3,
-                identity[0],
-                identity[1],
-            )
-            o0[column] = w0
-            o1[column] = w1
-            o2[column] = w2
-            o3[column] = w3
+_SMALLEST_AGE = np.float32(1e-30)  # its logarithm is below that of any onset
 
 
 @inlined
@@ -71,8 +42,8 @@ def _fit(p: FitParameters, x: np.float32, log_x: np.float32) -> np.float32:
 
 
 @inlined
-def _log_age(age: np.float32, p: StateParameters) -> np.float32:
-    age = age if age > p.t_on_s else p.t_on_s
+def _log_age(age: np.float32, least: np.float32, p: StateParameters) -> np.float32:
+    age = age if age > least else least
     return elementary.log(age * p.inverse_t_ref)
 
 
@@ -106,6 +77,17 @@ def _exponent(
 
 
 @helper
+def _exponent_of_ages(
+    x: np.ndarray, log_x: np.ndarray, log_age: np.ndarray, fits: np.ndarray, z: np.ndarray
+) -> None:
+    """Do what `_exponent` does, where every device has a log age of its own."""
+    mean_nu, std_nu = _unpack(fits[0]), _unpack(fits[1])
+    for i in range(x.shape[0]):
+        nu = fma(_fit(std_nu, x[i], log_x[i]), z[i], _fit(mean_nu, x[i], log_x[i]))
+        z[i] = -abs(nu) * log_age[i]
+
+
+@helper
 def _leave_out(chosen: np.ndarray, device: np.uint8, g: np.ndarray) -> None:
     """Let a device conduct nothing in the cells where it is not chosen."""
     for i in range(g.shape[0]):
@@ -133,14 +115,23 @@ def _add_device(
 
 
 @helper
-def _noise_level(x: np.ndarray, log_x: np.ndarray, fits: np.ndarray) -> None:
-    """Turn states into Q."""
+def _noise_level(
+    x: np.ndarray,
+    log_x: np.ndarray,
+    fits: np.ndarray,
+    spread: np.float32,
+    words: np.ndarray,
+    scratch: np.ndarray,
+) -> None:
+    """Turn states into Q, each device's own where it is spread."""
     q = _unpack(fits[2])
     for i in range(x.shape[0]):
         x[i] = _fit(q, x[i], log_x[i])
     if q.of_log > _ZERO:
         for i in range(x.shape[0]):
             x[i] = elementary.exp_normal_range(x[i])
+    if spread > _ZERO:
+        vary(x, spread, words, scratch)
 
 
 @helper
@@ -164,31 +155,6 @@ def _add_noisy_device(
 
 
 @helper
-def _fluctuate(
-    identity: np.ndarray,
-    row: int,
-    low: int,
-    width: int,
-    cells: int,
-    block: int,
-    slow: np.ndarray,
-    words: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Write the slow noise of a block of four devices in units of Q, (4, cell)."""
-    out[:] = _ZERO
-    for octave in range(slow.shape[0]):
-        std = np.float32(slow[octave, 2])
-        if std > _ZERO:
-            period = np.uint32(np.uint64(slow[octave, 0]))
-            c3 = counter3(SLOW_NOISE, block, np.uint64(slow[octave, 1]))
-            _block_words(identity, row, low, width, cells, period, c3, words)
-            for device in range(4):
-                for i in range(cells):
-                    out[device, i] = fma(std, normal(words[device, i]), out[device, i])
-
-
-@helper
 def _normals(words: np.ndarray, z: np.ndarray) -> None:
     for i in range(z.shape[0]):
         z[i] = normal(words[i])
@@ -203,6 +169,7 @@ def _gather_cells(
     row: int,
     low: int,
     width: int,
+    least: np.float32,
     p: StateParameters,
     log_age: np.ndarray,
     last: np.ndarray,
@@ -216,7 +183,7 @@ def _gather_cells(
         since, device_of = last_s[r, low : low + width], last_device[r, low : low + width]
         allowed = select[r % select.shape[0], low * step :]
         for column in range(width):
-            ages[column] = _log_age(now - since[column], p)
+            ages[column] = _log_age(now - since[column], least, p)
         for column in range(width):
             lasts[column] = device_of[column]
             choices[column] = allowed[step * column]
@@ -257,19 +224,20 @@ def conduct_block(
 ) -> None:
     """Write what the cells of rows from `row` and columns from `low` on conduct, one after another.
 
-    `width` columns of each row, as many cells as `mean` has, at most BLOCK: all that is between
-    stays in the fastest cache.  In steps, each with no more constants than there are registers.
-    `words` (4, BLOCK), `held` (5, BLOCK), `marks` (2, BLOCK) and `slow_sum` (4, BLOCK) are scratch;
-    the last has to be zero if `slow` has no octaves.
+    `width` columns of each row, at most BLOCK cells: all that is between stays in the fastest
+    cache.  In steps, each with no more constants than there are registers.  Scratch: `words`
+    (WORDS, BLOCK), `held` (HELD, BLOCK), `marks` (2, BLOCK) and `slow_sum` (4, BLOCK), which has to
+    be zero if `slow` has no octaves.
     """
-    cells = mean.shape[0]
-    devices = conductance.shape[0]
+    cells, devices = mean.shape[0], conductance.shape[0]
     g, x, log_x, z = held[0, :cells], held[1, :cells], held[2, :cells], held[3, :cells]
     log_age, last, chosen = held[4, :cells], marks[0, :cells], marks[1, :cells]
-    log_elapsed = _log_age(now, p)
+    own, least = held[5, :cells], _SMALLEST_AGE if p.t_on_spread > _ZERO else p.t_on_s
+    log_elapsed = _log_age(now, least, p)
     every = (select.size == 1) & (select[0, 0] == np.uint8((1 << devices) - 1))
-    varies = slow.shape[0] > 0
-    _gather_cells(last_device, last_s, now, select, row, low, width, p, log_age, last, chosen)
+    by_itself = slow.shape[0] > 0 or fits[2, 9] > _ZERO or p.noise_spread > _ZERO  # Q
+    at, who = (row, low, width), (last_device, last_s)
+    _gather_cells(*who, now, select, *at, least, p, log_age, last, chosen)
     mean[:] = _ZERO
     variance[:] = _ZERO
     for device in range(devices):
@@ -277,18 +245,18 @@ def conduct_block(
         if not every:
             _leave_out(chosen, np.uint8(device), g)
         if device % 4 == 0:
-            block = device // 4
-            if varies:
-                _fluctuate(identity, row, low, width, cells, block, slow, words, slow_sum)
-            c3 = counter3(DRIFT, block, 0)
-            _block_words(identity, row, low, width, cells, _NO_STEP, c3, words)
+            draw_block(*who, *at, cells, device // 4, identity, p, slow, words, slow_sum)
         number = np.uint8(device)
         sign = _ONE if device < devices // 2 else -_ONE
         _state(g, p.inverse_scale, x, log_x)
         _normals(words[device % 4, :cells], z)
-        _exponent(x, log_x, log_age, log_elapsed, last, number, fits, z)
-        if varies or fits[2, 9] > _ZERO:
-            _noise_level(x, log_x, fits)
+        if p.t_on_spread > _ZERO:
+            begin(log_age, log_elapsed, last, number, p, words[4 + device % 4], own)
+            _exponent_of_ages(x, log_x, own, fits, z)
+        else:
+            _exponent(x, log_x, log_age, log_elapsed, last, number, fits, z)
+        if by_itself:
+            _noise_level(x, log_x, fits, p.noise_spread, words[8 + device % 4], own)
             fluctuation = slow_sum[device % 4, :cells]
             _add_noisy_device(g, x, z, fluctuation, sign, p.noise_band, mean, variance)
         else:
@@ -314,8 +282,8 @@ def _drift_share(
 ) -> None:
     """Rows from `begin` to `end` of all tiles."""
     _, rows, columns = mean.shape
-    words = np.empty((4, BLOCK), np.uint32)
-    held = np.empty((5, BLOCK), np.float32)
+    words = np.empty((WORDS, BLOCK), np.uint32)
+    held = np.empty((HELD, BLOCK), np.float32)
     marks = np.empty((2, BLOCK), np.uint8)
     slow_sum = np.zeros((4, BLOCK), np.float32)
     for index in range(begin, end):

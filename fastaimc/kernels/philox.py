@@ -39,8 +39,13 @@ SLOW_NOISE = np.uint32(16)
 FAULT = np.uint32(17)
 FAULT_VALUE = np.uint32(18)
 ADC_DEAD_TIME = np.uint32(19)
-STEP_SPREAD = np.uint32(20)
-INCREMENT = np.uint32(21)
+DECADES_SPREAD = np.uint32(20)
+JITTER_SPREAD = np.uint32(21)
+FLOOR_SPREAD = np.uint32(22)
+ONSET_SPREAD = np.uint32(23)
+READ_NOISE_SPREAD = np.uint32(24)
+STEP_SPREAD = np.uint32(25)
+INCREMENT = np.uint32(26)
 
 _MULTIPLIER_0 = np.uint64(0xD2511F53)
 _MULTIPLIER_1 = np.uint64(0xCD9E8D57)
@@ -145,6 +150,30 @@ def counter3(purpose: np.uint32, block: Integer, number_high: Integer) -> np.uin
     high = (np.uint64(number_high) & _MASK_16) << _SHIFT_16
     middle = (np.uint64(block) & _MASK_8) << _SHIFT_8
     return np.uint32(high | middle | (np.uint64(purpose) & _MASK_8))
+
+
+@inlined
+def device_word(
+    identity: NDArray[np.uint32],
+    row: int,
+    column: int,
+    step: int,
+    purpose: np.uint32,
+    device: int,
+) -> np.uint32:
+    """One device's random word of one purpose; `identity` as for the engine, (3,)."""
+    w0, w1, w2, w3 = philox(
+        cell(row, column),
+        np.uint32(step),
+        identity[2],
+        counter3(purpose, device // 4, 0),
+        identity[0],
+        identity[1],
+    )
+    word = device % 4
+    low = w0 if word == 0 else w1
+    high = w2 if word == 2 else w3
+    return low if word < 2 else high
 
 
 @inlined

@@ -10,66 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from fastaimc.kernels import elementary
-from fastaimc.kernels.jit import helper, inlined, kernel, run
+from fastaimc.kernels.jit import helper, kernel, run
 from fastaimc.kernels.launch import launch
+from fastaimc.kernels.melting import comply, melt, melt_varied, varies, zeros
 from fastaimc.kernels.philox import (
     CENTRE_SPREAD,
     PULSE,
     SET_SPREAD,
     WIDTH_SPREAD,
     WRITE,
-    cell,
-    counter3,
+    device_word,
     normal,
-    philox,
 )
-from fastaimc.kernels.vector import fma
 from fastaimc.parameters import PulseParameters
 
 NONE = np.uint8(255)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _SMALLEST_STATE = np.float32(1e-3)
-
-
-@inlined
-def _device_word(
-    identity: np.ndarray, row: int, column: int, step: int, purpose: np.uint32, device: int
-) -> np.uint32:
-    """One device's random word of one purpose."""
-    w0, w1, w2, w3 = philox(
-        cell(row, column),
-        np.uint32(step),
-        identity[2],
-        counter3(purpose, device // 4, 0),
-        identity[0],
-        identity[1],
-    )
-    word = device % 4
-    low = w0 if word == 0 else w1
-    high = w2 if word == 2 else w3
-    return low if word < 2 else high
-
-
-@inlined
-def melt_quench(
-    current: np.float32,
-    z_set: np.float32,
-    z_centre: np.float32,
-    z_width: np.float32,
-    z_pulse: np.float32,
-    p: PulseParameters,
-) -> np.float32:
-    """Conductance after one pulse of a device with the given spreads and scatter."""
-    centre = p.centre_ua * fma(p.centre_spread, z_centre, _ONE)
-    width = p.width_ua * fma(p.width_spread, z_width, _ONE)
-    s = _ONE / (_ONE + elementary.exp_normal_range((centre - current) / width))
-    g = elementary.exp_normal_range(fma(-p.depth, s, fma(p.g_set_spread, z_set, p.log_g_set)))
-    slope = g * p.depth * s * (_ONE - s) / width * p.jitter_ua
-    scatter = np.sqrt(fma(slope, slope, p.floor_us * p.floor_us))
-    g = fma(scatter, z_pulse, g)
-    return g if g > _ZERO else _ZERO
 
 
 @helper
@@ -110,8 +68,8 @@ def _chosen_normals(
     """
     for index in range(out.shape[1]):
         column, number = int(columns[index]), int(device[index])
-        words[0, index] = _device_word(identity, row, column, first[0], first[1], number)
-        words[1, index] = _device_word(identity, row, column, second[0], second[1], number)
+        words[0, index] = device_word(identity, row, column, first[0], first[1], number)
+        words[1, index] = device_word(identity, row, column, second[0], second[1], number)
     for purpose in range(2):
         for index in range(out.shape[1]):
             out[purpose, index] = normal(words[purpose, index])
@@ -129,25 +87,11 @@ def _normals_alike(
 ) -> None:
     """Write what `_chosen_normals` does, of device `number` in all columns."""
     for column in range(out.shape[1]):
-        words[0, column] = _device_word(identity, row, column, first[0], first[1], number)
-        words[1, column] = _device_word(identity, row, column, second[0], second[1], number)
+        words[0, column] = device_word(identity, row, column, first[0], first[1], number)
+        words[1, column] = device_word(identity, row, column, second[0], second[1], number)
     for purpose in range(2):
         for column in range(out.shape[1]):
             out[purpose, column] = normal(words[purpose, column])
-
-
-@helper
-def _melt(
-    current: np.ndarray,
-    z_set: np.ndarray,
-    z_centre: np.ndarray,
-    z_width: np.ndarray,
-    z_pulse: np.ndarray,
-    p: PulseParameters,
-) -> None:
-    """Turn the currents of pulses into what the devices conduct after them; vectorises."""
-    for i in range(current.shape[0]):
-        current[i] = melt_quench(current[i], z_set[i], z_centre[i], z_width[i], z_pulse[i], p)
 
 
 @helper
@@ -175,11 +119,13 @@ def _pulse_alike(
     for column in range(width):
         g[column] = p.current_min_ua + np.float32(code[column]) * p.current_step_ua
         sets += 1 if g[column] < p.knee_ua else 0
-    _melt(g, z[0], z[1], z[2], z[3], p)
+    counts[3] = comply(g, p)
+    melt(g, z, p)
     last_device[:] = number
     last_s[:] = now
     counts[0] = sets
     counts[1] = width - sets
+    counts[2] = zeros(g)
 
 
 @helper
@@ -200,7 +146,8 @@ def _pulse_row(
     least, most = _least_and_most(device)
     if least >= conductance.shape[0]:
         return
-    if least == most:  # as at a start
+    varied = varies(p)
+    if least == most and not varied:  # as at a start
         head = (conductance[least, row], last_device, last_s, least, code)
         _pulse_alike(*head, now, row, step, identity, p, counts)
         return
@@ -220,7 +167,11 @@ def _pulse_row(
     sets = 0
     for index in range(count):
         sets += 1 if current[index] < p.knee_ua else 0
-    _melt(current, z[0], z[1], z[2], z[3], p)
+    counts[3] = comply(current, p)
+    if varied:
+        melt_varied(current, z, *which, p)
+    else:
+        melt(current, z, p)
     for index in range(count):
         column = columns[index]
         conductance[int(chosen[index]), row, column] = current[index]
@@ -228,6 +179,7 @@ def _pulse_row(
         last_s[column] = now
     counts[0] = sets
     counts[1] = count - sets
+    counts[2] = zeros(current)
 
 
 @helper
@@ -283,7 +235,7 @@ def pulse(
 ) -> np.ndarray:
     """Pulse one device of each cell; see `fastaimc.reference.pulses.pulse`."""
     tiles, rows, columns = device.shape
-    counts = np.zeros((tiles, rows, 2), np.int64)
+    counts = np.zeros((tiles, rows, 4), np.int64)
     state = (conductance, last_device, last_s, device, code, clock_s, step, identity, parameters)
     run(_pulse, tiles * rows, columns, *state, counts)
     return counts.sum(axis=1)
@@ -302,8 +254,9 @@ def _write_row(
     identity: np.ndarray,
     inverse_scale: np.float32,
     c: np.ndarray,
-) -> int:
-    count = 0
+    counts: np.ndarray,
+) -> None:
+    count = clipped = 0
     for column in range(device.shape[0]):
         d = int(device[column])
         if d >= conductance.shape[0]:
@@ -313,12 +266,14 @@ def _write_row(
         x = x if x < _ONE else _ONE
         std = (((c[4] * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0]
         std = std if std > _ZERO and value[column] > _ZERO else _ZERO
-        g = value[column] + std * normal(_device_word(identity, row, column, step, WRITE, d))
+        g = value[column] + std * normal(device_word(identity, row, column, step, WRITE, d))
         conductance[d, row, column] = g if g > _ZERO else _ZERO
         last_device[column] = device[column]
         last_s[column] = now
         count += 1
-    return count
+        clipped += 1 if g < _ZERO else 0
+    counts[1] = count
+    counts[2] = clipped
 
 
 @helper
@@ -342,7 +297,7 @@ def _write_share(
     for index in range(begin, end):
         t = index // rows
         r = index % rows
-        counts[t, r, 1] = _write_row(
+        _write_row(
             conductance[t],
             last_device[t, r],
             last_s[t, r],
@@ -354,6 +309,7 @@ def _write_share(
             identity[t],
             inverse_scale,
             coefficients,
+            counts[t, r],
         )
 
 
@@ -376,7 +332,7 @@ def write(
 ) -> np.ndarray:
     """Write one device of each cell to a value; see `fastaimc.reference.pulses.write`."""
     tiles, rows, columns = device.shape
-    counts = np.zeros((tiles, rows, 2), np.int64)
+    counts = np.zeros((tiles, rows, 4), np.int64)
     state = (conductance, last_device, last_s, device, value, clock_s, step, identity)
     run(_write, tiles * rows, columns, *state, inverse_scale, coefficients, counts)
     return counts.sum(axis=1)

@@ -16,7 +16,11 @@ SMALLEST_STATE = 1e-3  # the published fits are clamped to [0.001, 1]
 
 
 def cell_normals(
-    identity: np.ndarray, shape: tuple[int, ...], step: int, purpose: int, number_high: int = 0
+    identity: np.ndarray,
+    shape: tuple[int, ...],
+    step: int | np.ndarray,
+    purpose: int,
+    number_high: int = 0,
 ) -> np.ndarray:
     """Return one standard normal per device, (tile, device, row, column), float64."""
     words = cell_words(identity, shape, step, purpose, number_high)
@@ -24,10 +28,18 @@ def cell_normals(
 
 
 def cell_words(
-    identity: np.ndarray, shape: tuple[int, ...], step: int, purpose: int, number_high: int = 0
+    identity: np.ndarray,
+    shape: tuple[int, ...],
+    step: int | np.ndarray,
+    purpose: int,
+    number_high: int = 0,
 ) -> np.ndarray:
-    """Return one random word per device, (tile, device, row, column), uint32."""
+    """Return one random word per device, (tile, device, row, column), uint32.
+
+    `step` is one for all cells, or one of each, (tile, row, column).
+    """
     tiles, devices, rows, columns = shape
+    steps = np.broadcast_to(np.asarray(step, np.uint32), (tiles, rows, columns))
     out = np.empty(shape, dtype=np.uint32)
     row, column = np.meshgrid(
         np.arange(rows, dtype=np.uint32), np.arange(columns, dtype=np.uint32), indexing="ij"
@@ -37,7 +49,7 @@ def cell_words(
         for device in range(devices):
             words = philox.philox(
                 philox.cell(row, column),
-                np.uint32(step),
+                steps[tile],
                 number,
                 philox.counter3(purpose, device // 4, number_high),
                 k0,
@@ -82,6 +94,35 @@ def slow_noise(identity: np.ndarray, shape: tuple[int, ...], slow: np.ndarray) -
     return out
 
 
+def exponent_normals(
+    identity: np.ndarray,
+    shape: tuple[int, ...],
+    last_device: np.ndarray,
+    last_s: np.ndarray,
+    parameters: StateParameters,
+) -> np.ndarray:
+    """Return the normal of every device's nu, (tile, device, row, column), float64.
+
+    One number for life; with `redraw` that of its last pulse, keyed by the bits of its time, for
+    the device of a cell that was pulsed last.
+    """
+    z = cell_normals(identity, shape, 0, philox.DRIFT)
+    if not parameters.redraw:
+        return z
+    new = cell_normals(identity, shape, last_s.view(np.uint32), philox.DRIFT)
+    is_last = np.arange(shape[1])[:, None, None] == last_device[:, None]
+    return np.where(is_last, new, z)
+
+
+def spread_factors(
+    identity: np.ndarray, shape: tuple[int, ...], spread: np.float32, purpose: int
+) -> np.ndarray:
+    """Return what multiplies a property of every device: exp(spread N(0, 1)), one for life."""
+    if spread == 0:
+        return np.ones(shape)
+    return np.asarray(np.exp(float(spread) * cell_normals(identity, shape, 0, purpose)))
+
+
 def drift(
     conductance: np.ndarray,
     last_device: np.ndarray,
@@ -101,7 +142,7 @@ def drift(
     ``g(t) = g_ref (max(t, t_on) / t_ref) ** -nu`` with nu = |N(mean(x), std(x))| of each device
     and t since its pulse; the age of a cell's other devices counts from the start of the clock.
     The variance of a read is the sum of ``(g(t) Q(x))² ln(...)``.  Slow noise makes g(t) larger by
-    Q(x) times `slow_noise`, but never negative.
+    Q(x) times `slow_noise`, but never negative.  t_on and Q may be spread over devices.
 
     Parameters
     ----------
@@ -120,23 +161,24 @@ def drift(
     rows = slice(first, first + mean.shape[1])
     mean_nu, std_nu, q = (FitParameters(*row) for row in fits)
     devices = conductance.shape[1]
-    z = cell_normals(identity, conductance.shape, 0, philox.DRIFT)[:, :, rows]
+    who = (identity, conductance.shape)
+    z = exponent_normals(*who, last_device, last_s, p)[:, :, rows]
+    t_on_s = float(p.t_on_s) * spread_factors(*who, p.t_on_spread, philox.ONSET_SPREAD)[:, :, rows]
+    loudness = spread_factors(*who, p.noise_spread, philox.READ_NOISE_SPREAD)[:, :, rows]
     select = select[:, rows] if select.shape[1] > 1 else select
     fluctuation = slow_noise(identity, conductance.shape, slow)[:, :, rows]
     now = clock_s.astype(np.float32)[:, None, None]
-    total = np.zeros(mean.shape)
-    square = np.zeros(mean.shape)
+    total, square = np.zeros((2, *mean.shape))
     for index in range(devices):
         since = np.where(last_device[:, rows] == index, last_s[:, rows], np.float32(0))
-        age = np.maximum((now - since).astype(np.float64), float(p.t_on_s))
+        age = np.maximum((now - since).astype(np.float64), t_on_s[:, index])
         held = conductance[:, index, rows]
         x = state(held, p)
         nu = np.abs(fit(mean_nu, x) + fit(std_nu, x) * z[:, index])
         g = held * (age * float(p.inverse_t_ref)) ** -nu
         chosen = (select >> np.uint8(index)) & 1
         sign = 1.0 if index < devices // 2 else -1.0
-        level = fit(q, x)
+        level = fit(q, x) * loudness[:, index]
         total += chosen * sign * g * np.maximum(1 + level * fluctuation[:, index], 0)
         square += chosen * (g * level) ** 2 * float(p.noise_band)
-    mean[...] = total
-    variance[...] = square
+    mean[...], variance[...] = total, square

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastaimc.parameters import PulseParameters
 from fastaimc.reference import philox
+from fastaimc.reference.melting import device_normals, melt_quench
 from fastaimc.reference.pcm import SMALLEST_STATE, cell_normals
 
 
@@ -25,45 +26,32 @@ def pulse(
 ) -> np.ndarray:
     """Pulse one device of each cell (255: none) with an amplitude code, in place.
 
-    ``log10 G = log10 G_set - D / (1 + exp(-(I - I0) / w))`` with G_set, I0 and w spread over
-    devices, and a scatter ``|dG/dI| sigma_I (+) sigma_floor`` from pulse to pulse.
+    See `melting.melt_quench`; no device gets more than the compliance current.
 
     Returns
     -------
     ndarray
-        Pulses that SET and that RESET, (tile, 2), int64.
+        Pulses that SET and that RESET, those that would have left less than nothing, and those
+        that asked for more than the compliance current, (tile, 4), int64.
     """
     p = PulseParameters(*(float(value) for value in parameters))  # type: ignore[arg-type]
     shape = conductance.shape
-    z = [
-        cell_normals(identity, shape, number, purpose)
-        for number, purpose in (
-            (0, philox.SET_SPREAD),
-            (0, philox.CENTRE_SPREAD),
-            (0, philox.WIDTH_SPREAD),
-            (step, philox.PULSE),
-        )
-    ]
+    z = device_normals(identity, shape, p)
+    z_pulse = cell_normals(identity, shape, step, philox.PULSE)
     current = p.current_min_ua + code * p.current_step_ua
-    counts = np.zeros((shape[0], 2), dtype=np.int64)
+    delivered = np.minimum(current, p.compliance_ua)
+    clipped = np.zeros(device.shape, dtype=bool)
     for index in range(shape[1]):
         chosen = device == index
-        centre = p.centre_ua * (1 + p.centre_spread * z[1][:, index])
-        width = p.width_ua * (1 + p.width_spread * z[2][:, index])
-        with np.errstate(over="ignore"):  # of a narrow device: then s is 0
-            s = 1 / (1 + np.exp(-(current - centre) / width))
-        g = np.exp(p.log_g_set + p.g_set_spread * z[0][:, index] - p.depth * s)
-        slope = g * p.depth * s * (1 - s) / width
-        scatter = np.hypot(slope * p.jitter_ua, p.floor_us)
-        g = np.maximum(g + scatter * z[3][:, index], 0)
-        conductance[:, index][chosen] = g.astype(np.float32)[chosen]
+        g = melt_quench(delivered, [one[:, index] for one in z], z_pulse[:, index], p)
+        clipped |= chosen & (g < 0)
+        conductance[:, index][chosen] = np.maximum(g, 0).astype(np.float32)[chosen]
     pulsed = device < shape[1]
     last_device[pulsed] = device[pulsed]
     last_s[pulsed] = np.broadcast_to(clock_s[:, None, None], device.shape)[pulsed]
     sets = pulsed & (current < p.knee_ua)
-    counts[:, 0] = sets.sum(axis=(1, 2))
-    counts[:, 1] = (pulsed & ~sets).sum(axis=(1, 2))
-    return counts
+    kinds = (sets, pulsed & ~sets, clipped, pulsed & (current > p.compliance_ua))
+    return np.stack([kind.sum(axis=(1, 2)) for kind in kinds], axis=1)
 
 
 def write(
@@ -86,19 +74,20 @@ def write(
     Returns
     -------
     ndarray
-        Pulses that SET and that RESET, (tile, 2), int64; a write counts as one that RESETs.
+        As `pulse` counts them, (tile, 4), int64; a write counts as one that RESETs.
     """
     z = cell_normals(identity, conductance.shape, step, philox.WRITE)
     x = np.clip(value.astype(np.float64) * float(inverse_scale), SMALLEST_STATE, 1.0)
     std = np.maximum(np.polynomial.polynomial.polyval(x, coefficients.astype(np.float64)), 0)
     std = np.where(value > 0, std, 0.0)
+    counts = np.zeros((conductance.shape[0], 4), dtype=np.int64)
     for index in range(conductance.shape[1]):
         chosen = device == index
-        g = np.maximum(value + std * z[:, index], 0).astype(np.float32)
-        conductance[:, index][chosen] = g[chosen]
+        g = value + std * z[:, index]
+        conductance[:, index][chosen] = np.maximum(g, 0).astype(np.float32)[chosen]
+        counts[:, 2] += (chosen & (g < 0)).sum(axis=(1, 2))
     pulsed = device < conductance.shape[1]
     last_device[pulsed] = device[pulsed]
     last_s[pulsed] = np.broadcast_to(clock_s[:, None, None], device.shape)[pulsed]
-    counts = np.zeros((conductance.shape[0], 2), dtype=np.int64)
     counts[:, 1] = pulsed.sum(axis=(1, 2))
     return counts
