@@ -10,6 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 F32 = np.float32
+MOST_BITS = 8  # of `Cells.filled`
+
+
+def mask_dtype(devices: int) -> type[np.uint8] | type[np.uint16]:
+    """Return the type of masks with a bit for each device of a cell.
+
+    Sixteen devices are the most; up to eight a mask takes one byte, so that kernels read no more.
+    """
+    return np.uint8 if devices <= 8 else np.uint16
 
 
 class FitParameters(NamedTuple):
@@ -77,17 +86,21 @@ class WireParameters(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """What a controller knows of a tile's cells, flat, and what it decides; for the kernels."""
+    """What a controller knows of a tile's cells, flat, and what it decides; for the kernels.
 
-    total: np.ndarray
-    number: np.ndarray  # of estimates in the total
-    device: np.ndarray
-    filled: np.ndarray
-    level: np.ndarray
-    swing: np.ndarray
-    aim: np.ndarray
-    fire: np.ndarray
-    code: np.ndarray
+    Of the devices that stay SET bit d mod 8 is that of device d: a polarity has at most eight.  All
+    eight bits are never set, as one device is analog.
+    """
+
+    total: np.ndarray  # sum of the estimates since the last pulse, float32
+    number: np.ndarray  # of them, uint8
+    device: np.ndarray  # the analog one (255: none), uint8
+    filled: np.ndarray  # the others that are SET, a bit each (255: never handed over), uint8
+    level: np.ndarray  # amplitude in 1/64 codes, int16
+    swing: np.ndarray  # sense of the last pulse, one plus the halvings of the step (0: none), int8
+    aim: np.ndarray  # code of what the analog device is to hold, uint8
+    fire: np.ndarray  # device to pulse (255: none), uint8
+    code: np.ndarray  # of that pulse, uint8
 
 
 class Rule(NamedTuple):

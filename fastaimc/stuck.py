@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.config import MeltQuench, ProgrammedState
+from fastaimc.parameters import mask_dtype
 
 FINE, AT_SET, AT_RESET, ANYWHERE = range(4)
 NONE = 255  # no device
@@ -19,10 +20,11 @@ def count(stuck: np.ndarray | None, extents: np.ndarray) -> int:
 
 
 def bits(kind: np.ndarray) -> np.ndarray:
-    """Return a bit for each stuck device of every cell, (tile, row, column), uint8."""
-    out = np.zeros((kind.shape[0], *kind.shape[2:]), dtype=np.uint8)
+    """Return a bit for each stuck device of every cell, (tile, row, column), of `mask_dtype`."""
+    mask = mask_dtype(kind.shape[1])
+    out = np.zeros((kind.shape[0], *kind.shape[2:]), dtype=mask)
     for index in range(kind.shape[1]):
-        out |= (kind[:, index] != FINE).astype(np.uint8) << np.uint8(index)
+        out |= (kind[:, index] != FINE).astype(mask) << mask(index)
     return out
 
 
@@ -38,7 +40,7 @@ def in_vain(
     """
     if stuck is None:
         return device, np.zeros((len(device), 2), dtype=np.int64)
-    lost = (device != NONE) & ((stuck >> (device & 7)) & 1 == 1)
+    lost = (device != NONE) & ((stuck >> (device & 15)) & 1 == 1)
     sets = np.zeros_like(lost)
     if isinstance(part, MeltQuench):
         p = part.parameters()

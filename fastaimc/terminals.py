@@ -57,8 +57,8 @@ class Terminals:
     ) -> np.ndarray:
         """Drive each row alone and return (tile, len(rows), column), µS.
 
-        `select` has bit d set where device d of a cell conducts (uint8; None: all); `fine` reads
-        in the ADC's cell range if it has one.
+        `select` has bit d set where device d of a cell conducts (None: all; of the type that
+        `parameters.mask_dtype` names); `fine` reads in the ADC's cell range if it has one.
         """
         return self._core.read_rows(np.asarray(rows, dtype=np.int64), select, fine)
 

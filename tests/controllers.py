@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from strategies import (
+    DEVICES_OF_A_CELL,
     IN_PLACE,
     TOP,
     Call,
@@ -41,7 +42,7 @@ def step_arguments(
 ) -> Call:
     """What both functions that choose pulses take, from `device` on."""
     curve, scatter = nominal_curve(draw(melt_quench()))
-    devices = draw(st.sampled_from([2, 4, 6, 8]))
+    devices = draw(st.sampled_from(DEVICES_OF_A_CELL))
     level = generator.integers(0, TOP + 1, shape).astype(np.int16)
     level[generator.random(shape) < 0.2] = TOP
     level[generator.random(shape) < 0.2] = 0

@@ -153,7 +153,9 @@ class FakeChip:
     ) -> np.ndarray:
         self.order.append("read_rows")
         self.reads.append((rows.copy(), None if select is None else select.copy(), fine))
-        chosen = np.full((1, 1, 1), 2**self.devices - 1, np.uint8) if select is None else select
+        chosen = select
+        if chosen is None:
+            chosen = np.full((1, 1, 1), 2**self.devices - 1)
         half = self.devices // 2
         total = np.zeros(self.targets.shape)
         for d in range(self.devices):

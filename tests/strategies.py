@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from fastaimc.config import Drift, MeltQuench, ReadNoise, StateFit
 from fastaimc.config.device import state_fits, state_parameters
 from fastaimc.engine import NO_PATTERN, load
-from fastaimc.parameters import F32, WireParameters
+from fastaimc.parameters import F32, WireParameters, mask_dtype
 from fastaimc.reference.inputs import inputs as random_inputs
 from fastaimc.reference.inputs import pattern as random_pattern
 
 REFERENCE, NUMBA = load("reference"), load("numba")
 TWINS = pytest.mark.parametrize("engine", [REFERENCE, NUMBA], ids=["reference", "numba"])
 NONE = 255  # no device
+DEVICES_OF_A_CELL = [2, 4, 6, 8, 10, 16]  # beyond eight, masks have two bytes
 TOP = 255 * 64  # the highest level of an amplitude
 
 Call = dict[str, Any]
@@ -264,7 +265,7 @@ def device_states(draw: st.DrawFn, size: Size) -> tuple[np.random.Generator, Cal
     """Devices from RESET to beyond SET, and unformed ones; with a tile's clock and the seed."""
     generator = np.random.default_rng(draw(seeds))
     tiles, rows, width = shape = draw(shapes(size))
-    devices = draw(st.sampled_from([2, 4, 6, 8]))
+    devices = draw(st.sampled_from(DEVICES_OF_A_CELL))
     full = (tiles, devices, rows, width)
     g = np.exp(generator.uniform(np.log(0.005), np.log(30), full)).astype(np.float32)
     g[generator.random(full) < 0.1] = 0
@@ -289,8 +290,9 @@ def any_filled(generator: np.random.Generator, device: np.ndarray, devices: int)
     """Bits of the SET ones among a cell's other devices of its polarity, or no handing over."""
     half = devices // 2
     polarity = np.where(device < half, 2**half - 1, (2**half - 1) << half)
-    own = np.where(device == NONE, 0, 1 << (device % 8))
-    filled = generator.integers(0, 256, device.shape) & polarity & ~own
+    own = np.where(device == NONE, 0, 1 << np.minimum(device, devices).astype(int))
+    some = generator.integers(0, 2**16, device.shape) & polarity & ~own
+    filled = some & 255 | some >> 8  # bit d mod 8 is that of device d
     return np.where(generator.random(device.shape) < 0.2, NONE, filled).astype(np.uint8)
 
 
@@ -369,9 +371,10 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
     on = draw(st.sampled_from([(drift, noise), (drift, noise), (None, noise), (drift, None)]))
     first = draw(st.integers(0, shape[1]))
     part = (shape[0], draw(st.integers(0, shape[1] - first)), shape[2])
-    select = np.full((1, 1, 1), draw(st.integers(0, 2**devices - 1)), np.uint8)
+    mask = mask_dtype(devices)
+    select = np.full((1, 1, 1), draw(st.integers(0, 2**devices - 1)), mask)
     if draw(st.booleans()):
-        select = generator.integers(0, 2**devices, shape).astype(np.uint8)
+        select = generator.integers(0, 2**devices, shape).astype(mask)
     return {
         **{key: state[key] for key in (*DEVICES, "clock_s")},
         "select": select,

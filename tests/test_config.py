@@ -73,7 +73,7 @@ NUMBERS = (*POSITIVE, *NOT_NEGATIVE, *OTHER_NUMBERS)
 INTEGERS = {
     "rows": (1, 65536),
     "columns": (1, 65536),
-    "devices_per_polarity": (1, 4),
+    "devices_per_polarity": (1, 8),
     "dac.bits": (1, 16),
     "dac.phases": (1, 4),
     "adc.bits": (1, 16),

@@ -344,12 +344,16 @@ def test_a_flat_curve_bounds_the_step_by_its_least_slope(engine: Engine) -> None
         (dict(reading=-8.0, level=TOP, device=3, filled=0b110000), 4, 0b100000, 8),
         (dict(reading=-300.0, level=0, filled=0), 1, 1, 0),  # more than a device can hold
         (dict(reading=300.0, level=TOP, filled=2), 1, 0, 255),
+        # Beyond eight devices bit d mod 8 is that of device d.
+        (dict(reading=-8.0, level=0, filled=0b11111110, devices=16), 0, 0b11111110, 100),
+        (dict(reading=-8.0, level=0, filled=0b01111110, devices=16), 7, 0b01111111, 247),
+        (dict(reading=8.0, level=0, device=15, filled=0b1101, devices=16), 9, 0b10001101, 247),
+        (dict(reading=-8.0, level=TOP, device=8, filled=0b10000000, devices=16), 15, 0, 8),
+        (dict(reading=8.0, level=0, device=5, filled=0b11000001, devices=10), 9, 0b11100001, 247),
     ],
 )
-def test_handing_over(
-    engine: Engine, given_: dict[str, float], device: int, filled: int, aim: int
-) -> None:
-    result = strategies.run(engine, "verify_pulses", one_cell(**given_, devices=6))
+def test_handing_over(engine: Engine, given_: Call, device: int, filled: int, aim: int) -> None:
+    result = strategies.run(engine, "verify_pulses", one_cell(**{"devices": 6} | given_))
     written = {key: value.item() for key, value in result.written.items()}
     assert (written["device"], written["filled"], written["aim"]) == (device, filled, aim)
     assert written["fire"] == device

@@ -11,7 +11,7 @@ from strategies import NONE, SIZES, TINY, TWINS, Call, Size
 from fastaimc.config import Drift, MeltQuench, ReadNoise
 from fastaimc.config.device import state_fits, state_parameters
 from fastaimc.engine import NO_SLOW_NOISE, Engine
-from fastaimc.parameters import F32, FitParameters, PulseParameters
+from fastaimc.parameters import F32, FitParameters, PulseParameters, mask_dtype
 from fastaimc.reference import pcm as reference
 from fastaimc.reference import philox
 
@@ -172,7 +172,7 @@ def test_drift(size: Size, data: st.DataObject) -> None:
 
 @pytest.mark.nojit
 @TWINS
-@pytest.mark.parametrize("devices", [2, 4, 6, 8])
+@pytest.mark.parametrize("devices", strategies.DEVICES_OF_A_CELL)
 def test_selection_and_signs(engine: Engine, devices: int) -> None:
     """Without drift a selection conducts its sum; the second half subtracts; 1 bit a device."""
     g = 2.0 ** np.arange(devices, dtype=np.float32)[None, :, None, None]
@@ -185,7 +185,7 @@ def test_selection_and_signs(engine: Engine, devices: int) -> None:
             np.full((1, 2, 3), NONE, np.uint8),
             np.zeros((1, 2, 3), np.float32),
             np.array([1e3]),
-            np.full((1, 1, 1), select, np.uint8),
+            np.full((1, 1, 1), select, mask_dtype(devices)),
             np.zeros((1, 3), np.uint32),
             state_fits(None, None),
             state_parameters(10, None, None),

@@ -82,7 +82,7 @@ class CoreConfig:
     def __post_init__(self) -> None:
         check_integer("rows", self.rows, 1, MAX_SIZE)
         check_integer("columns", self.columns, 1, MAX_SIZE)
-        check_integer("devices_per_polarity", self.devices_per_polarity, 1, 4)
+        check_integer("devices_per_polarity", self.devices_per_polarity, 1, 8)
         check_number("g_max_us", self.g_max_us, above=0)
         check_number("weight_quantile", self.weight_quantile, above=0, most=1)
         check_number("state_scale_us", self.state_scale_us, above=0)

@@ -10,6 +10,7 @@ from fastaimc.kernels.controller import NONE, code_before
 from fastaimc.kernels.jit import helper, inlined, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.vector import COUNTED
+from fastaimc.parameters import MOST_BITS
 
 _ZERO = np.float32(0.0)
 _RESET = np.uint8(255)
@@ -78,7 +79,7 @@ def _allocate_share(
                     if left <= g or rank == half - 1:
                         analog = offset + best
                     else:
-                        bits |= 1 << (offset + best)
+                        bits |= 1 << ((offset + best) % MOST_BITS)
                         left -= g
             device[t, row, column] = analog
             filled[t, row, column] = bits

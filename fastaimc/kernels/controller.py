@@ -7,7 +7,7 @@ import numpy as np
 from fastaimc.kernels.elementary import power_of_two
 from fastaimc.kernels.jit import helper, inlined, kernel
 from fastaimc.kernels.vector import COUNTED, count_at_least
-from fastaimc.parameters import Cells, Rule, StepParameters
+from fastaimc.parameters import MOST_BITS, Cells, Rule, StepParameters
 
 LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
 LEVEL_BITS = 6
@@ -110,7 +110,7 @@ def _heir(
     half = devices // 2
     low = 0 if int(device) < half else half
     for other in range(low, low + half):
-        if other != int(device) and (int(filled) >> other) & 1 == wanted:
+        if other != int(device) and (int(filled) >> (other % MOST_BITS)) & 1 == wanted:
             return np.uint8(other)
     return NONE
 
@@ -220,9 +220,9 @@ def _hand_over(heir: np.uint8, too_high: np.float32, cell: int, cells: Cells, ru
     cells.aim[cell] = np.uint8(np.rint(code_at(rule.curve, rule.pivots, wanted)))
     before = int(cells.filled[cell])
     cells.filled[cell] = np.uint8(
-        before | (1 << int(cells.device[cell]))
+        before | (1 << (int(cells.device[cell]) % MOST_BITS))
         if too_high < _ZERO
-        else before & (255 - (1 << int(heir)))
+        else before & (255 - (1 << (int(heir) % MOST_BITS)))
     )
     cells.device[cell] = heir
     cells.fire[cell] = heir

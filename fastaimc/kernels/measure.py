@@ -17,7 +17,7 @@ from fastaimc.kernels.launch import launch
 from fastaimc.kernels.matmul import PANEL, multiply
 from fastaimc.kernels.pcm import BLOCK, conduct_block
 from fastaimc.kernels.vector import prefetch_row
-from fastaimc.parameters import StateParameters
+from fastaimc.parameters import StateParameters, mask_dtype
 
 ROWS = BLOCK // PANEL  # of a panel that are evaluated together
 
@@ -66,6 +66,7 @@ def _conduct_panel(
     last_s: np.ndarray,
     now: np.float32,
     low: int,
+    everything: np.ndarray,
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
@@ -83,10 +84,9 @@ def _conduct_panel(
     _, rows, columns = conductance.shape
     width = min(PANEL, columns - low)
     fast = factor.shape[0] > 0
-    everything = np.full((1, 1), (1 << conductance.shape[0]) - 1, np.uint8)
     words = np.empty((4, BLOCK), np.uint32)
     held = np.empty((7, BLOCK), np.float32)
-    marks = np.empty((2, BLOCK), np.uint8)
+    marks = np.empty((2, BLOCK), everything.dtype)
     slow_sum = np.zeros((4, BLOCK), np.float32)
     if fast:
         variance[0] = _ZERO
@@ -117,6 +117,7 @@ def _measure_share(
     last_device: np.ndarray,
     last_s: np.ndarray,
     clock_s: np.ndarray,
+    everything: np.ndarray,
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
@@ -145,7 +146,7 @@ def _measure_share(
         low = index % panels * PANEL
         if fast and rows < pattern[0]:
             mean[:] = _ZERO
-        state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]), low)
+        state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]), low, everything)
         slow_of = slow[t % slow.shape[0]]
         _conduct_panel(*state, identity[t], fits, p, slow_of, pattern, factor, mean, variance)
         if fast:
@@ -181,10 +182,11 @@ def measure(
     half_codes: np.float32,
 ) -> np.ndarray:
     """Multiply inputs by devices as they are now; see `fastaimc.reference.measure.measure`."""
-    tiles, _, rows, width = conductance.shape
+    tiles, devices, rows, width = conductance.shape
+    every = np.full((1, 1), 2**devices - 1, mask_dtype(devices))
     out = np.empty((tiles, len(x), width), np.float32)
     squares = x * x
-    state = (conductance, last_device, last_s, clock_s, identity, fits, parameters, slow)
+    state = (conductance, last_device, last_s, clock_s, every, identity, fits, parameters, slow)
     adc = (apart(columns), full_scale, half_codes)
     batch = (x, squares, pattern)
     panels = (width + PANEL - 1) // PANEL

@@ -267,7 +267,7 @@ def conduct_block(
     g, x, log_x, z = held[0, :cells], held[1, :cells], held[2, :cells], held[3, :cells]
     log_age, last, chosen = held[4, :cells], marks[0, :cells], marks[1, :cells]
     log_elapsed = _log_age(now, p)
-    every = (select.size == 1) & (select[0, 0] == np.uint8((1 << devices) - 1))
+    every = (select.size == 1) & (int(select[0, 0]) == (1 << devices) - 1)
     varies = slow.shape[0] > 0
     _gather_cells(last_device, last_s, now, select, row, low, width, p, log_age, last, chosen)
     mean[:] = _ZERO
@@ -316,7 +316,7 @@ def _drift_share(
     _, rows, columns = mean.shape
     words = np.empty((4, BLOCK), np.uint32)
     held = np.empty((5, BLOCK), np.float32)
-    marks = np.empty((2, BLOCK), np.uint8)
+    marks = np.empty((2, BLOCK), select.dtype)
     slow_sum = np.zeros((4, BLOCK), np.float32)
     for index in range(begin, end):
         t = index // rows

@@ -9,19 +9,20 @@ import numpy as np
 
 from fastaimc.config.device import CODES
 from fastaimc.engine import Engine
-from fastaimc.parameters import F32
+from fastaimc.parameters import F32, mask_dtype
 from fastaimc.programming.method import State
 from fastaimc.programming.plan import NONE, parts
 from fastaimc.terminals import Terminals
 
 SET, RESET = 0, CODES - 1  # amplitude codes
 LEVELS = 64  # levels of an amplitude between two codes
+Mask = np.uint8 | np.uint16
 ALLOCATIONS = ("two_device", "max_fill")
 
 
 def dark_reading(terminals: Terminals, fine: bool) -> np.ndarray:
     """Return what every column reports when nothing conducts, (tile, column), µS: one row read."""
-    nothing = np.zeros((1, 1, 1), dtype=np.uint8)
+    nothing = np.zeros((1, 1, 1), dtype=mask_dtype(terminals.devices))
     return terminals.read_rows(np.zeros(1, dtype=np.int64), nothing, fine)[:, 0]
 
 
@@ -93,7 +94,7 @@ def _initialise(terminals: Terminals) -> None:
         for part in parts(terminals.shape) if index % half == 0 else ():
             targets = terminals.targets[part]
             adds = targets > 0 if index < half else targets < 0
-            code[part] = _bytes(adds, SET, RESET)
+            code[part] = _choice(adds, np.uint8(SET), np.uint8(RESET))
         device[...] = index
         terminals.pulse(device, code)
 
@@ -107,17 +108,18 @@ def _reset(terminals: Terminals, surplus: np.ndarray) -> None:
 def _of_polarity(terminals: Terminals, devices: int) -> np.ndarray:
     """Select devices of each target's polarity: `devices` has a bit for each of the first half."""
     half = terminals.devices // 2
-    select = np.empty(terminals.shape, dtype=np.uint8)
+    mask = mask_dtype(terminals.devices)
+    select = np.empty(terminals.shape, dtype=mask)
     for part in parts(terminals.shape):
         adds = terminals.targets[part] >= 0
-        select[part] = _bytes(adds, devices, devices << half)
+        select[part] = _choice(adds, mask(devices), mask(devices << half))
     return select
 
 
-def _bytes(condition: np.ndarray, yes: int, no: int) -> np.ndarray:
-    """Return what `np.where` does of two bytes, in a tenth of its time; sums wrap around."""
-    out = condition.view(np.uint8) * np.uint8((yes - no) % 256)
-    out += np.uint8(no)
+def _choice(condition: np.ndarray, yes: Mask, no: Mask) -> np.ndarray:
+    """Return what `np.where` does of two small integers, in a tenth of its time; sums wrap."""
+    out = condition.view(np.uint8) * type(yes)((int(yes) - int(no)) % (np.iinfo(yes.dtype).max + 1))
+    out += no
     return out
 
 

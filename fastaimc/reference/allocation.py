@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastaimc.parameters import MOST_BITS
 from fastaimc.reference.pcm import NONE
 
 
@@ -54,7 +55,7 @@ def allocate(
         fits = ~found & ((left <= g) | (rank == half - 1))
         more = ~found & ~fits
         device[fits] = this[fits]
-        filled[more] |= np.left_shift(np.uint8(1), this)[more]
+        filled[more] |= np.left_shift(np.uint8(1), this % MOST_BITS)[more]
         left = np.where(more, left - g, left)
     aim[...] = np.rint(np.interp(left, curve[::-1].astype(np.float64), np.arange(255.0, -1, -1)))
     if rest.size:

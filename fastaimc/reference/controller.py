@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.parameters import StepParameters
+from fastaimc.parameters import MOST_BITS, StepParameters
 from fastaimc.reference.pcm import NONE
 
 LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
@@ -108,12 +108,12 @@ def hand_over(
             continue
         low = 0 if analog < devices // 2 else devices // 2
         others = [d for d in range(low, low + devices // 2) if d != analog]
-        is_set = [d for d in others if filled[index] >> d & 1]
-        is_reset = [d for d in others if not filled[index] >> d & 1]
+        is_set = [d for d in others if filled[index] >> d % MOST_BITS & 1]
+        is_reset = [d for d in others if not filled[index] >> d % MOST_BITS & 1]
         if level[index] == 0 and too_high[index] < 0 and is_reset:
             heir[index] = is_reset[0]
-            new_filled[index] |= 1 << analog
+            new_filled[index] |= 1 << analog % MOST_BITS
         elif level[index] == TOP and too_high[index] > 0 and is_set:
             heir[index] = is_set[0]
-            new_filled[index] &= 255 - (1 << is_set[0])
+            new_filled[index] &= 255 - (1 << is_set[0] % MOST_BITS)
     return heir, new_filled, new_aim.astype(np.uint8)

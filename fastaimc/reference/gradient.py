@@ -97,10 +97,8 @@ def gradient_pulses(
     total, count : ndarray
         Sum and number of the estimates since a cell's last pulse, as for `verify_pulses`.
     device, filled, level, swing, aim : ndarray
-        What the controller knows of each cell, changed in place, (tile, row, column): the analog
-        device (255: none); the others that are SET, a bit each (255: never handed over); amplitude
-        in 1/64 codes; sense of the last pulse, with one plus the halvings of the step (0: none
-        yet); code of what the analog device is to hold.  uint8, but int16 and int8 for 3 and 4.
+        What the controller knows of each cell (`parameters.Cells`), changed in place, (tile, row,
+        column).
     curve, scatter : ndarray
         Nominal conductance and standard deviation of a pulse for every code, (256,), float32, µS.
     fire, code : ndarray

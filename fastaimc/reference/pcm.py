@@ -106,7 +106,7 @@ def drift(
     Parameters
     ----------
     select : ndarray
-        Bit d chooses device d, uint8, (tile, row, column) or (1, 1, 1) for all cells alike.
+        Bit d chooses device d, of `mask_dtype`, (tile, row, column); or (1, 1, 1) for all alike.
     fits : ndarray
         Of nu's mean, nu's standard deviation and Q, (3, 10), float32.
     slow : ndarray
@@ -133,7 +133,7 @@ def drift(
         x = state(held, p)
         nu = np.abs(fit(mean_nu, x) + fit(std_nu, x) * z[:, index])
         g = held * (age * float(p.inverse_t_ref)) ** -nu
-        chosen = (select >> np.uint8(index)) & 1
+        chosen = (select >> select.dtype.type(index)) & 1
         sign = 1.0 if index < devices // 2 else -1.0
         level = fit(q, x)
         total += chosen * sign * g * np.maximum(1 + level * fluctuation[:, index], 0)
