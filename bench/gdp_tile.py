@@ -124,7 +124,7 @@ class Tile:
 
     def step(self, index: int) -> StepParameters:
         """Return the step of iteration `index`."""
-        return self.method.step.arguments(self.terminals, index, self.method.iterations)[2]
+        return self.method.step.arguments(self.terminals, index, self.method.iterations)[-1]
 
     def now(self) -> np.float32:
         """Return the clock, s."""

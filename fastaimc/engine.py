@@ -104,6 +104,7 @@ class Engine(Protocol):
         identity: Array,
         fits: Array,
         parameters: StateParameters,
+        significance: Array,
         slow: Array,
         first: int,
         mean: Array,
@@ -145,6 +146,7 @@ class Engine(Protocol):
         identity: Array,
         fits: Array,
         parameters: StateParameters,
+        significance: Array,
         slow: Array,
         number: int,
         columns: Array,
@@ -177,6 +179,7 @@ class Engine(Protocol):
         aim: Array,
         curve: Array,
         scatter: Array,
+        significance: Array,
         parameters: StepParameters,
         fire: Array,
         code: Array,
@@ -191,6 +194,8 @@ class Engine(Protocol):
         gain: np.float32,
         ahead: Array,
         aim: Array,
+        device: Array,
+        significance: Array,
     ) -> Array:
         """What one batch should give, (tile, batch, column)."""
 
@@ -199,6 +204,7 @@ class Engine(Protocol):
         targets: Array,
         values: Array,
         curve: Array,
+        significance: Array,
         device: Array,
         filled: Array,
         aim: Array,
@@ -225,6 +231,7 @@ class Engine(Protocol):
         aim: Array,
         curve: Array,
         scatter: Array,
+        significance: Array,
         parameters: StepParameters,
         fire: Array,
         code: Array,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 F32 = np.float32
+ALIKE = np.ones(0, dtype=F32)  # significance of devices that all count the same
 MOST_BITS = 8  # of `Cells.filled`
 
 
@@ -111,4 +112,5 @@ class Rule(NamedTuple):
     pivots: np.ndarray  # every sixteenth value of the curve
     slope: np.ndarray
     scatter: np.ndarray
+    significance: np.ndarray  # not over the code: of device d, (256,); (0,) where all count alike
     step: StepParameters

@@ -19,6 +19,8 @@ class Terminals:
         (tile, row, column).
     devices : int
         Of a cell; those of the first half add.
+    significance : ndarray
+        Factor on the conductance of each of them, (devices,), float32; (0,): all are 1.
     targets : ndarray
         What the cells are to hold, (tile, row, column), float32, µS.
     nominal : Nominal
@@ -31,6 +33,7 @@ class Terminals:
         self._core = core
         self.shape = core.shape
         self.devices = core.config.devices
+        self.significance = core.config.device_significance()
         self.targets = targets
         self.nominal = Nominal.of(core.config)
         self.t_eval_s = core.config.t_eval_s

@@ -13,6 +13,7 @@ from strategies import (
     Size,
     any_devices,
     any_filled,
+    any_significance,
     floats,
     lines,
     melt_quench,
@@ -55,6 +56,7 @@ def step_arguments(
         "aim": generator.integers(0, 256, shape).astype(np.uint8),
         "curve": curve,
         "scatter": scatter,
+        "significance": any_significance(generator, devices),
         "parameters": StepParameters(
             margin=F32(draw(st.sampled_from([0.0, 0.5, 2.0]))),
             kappa=F32(draw(st.sampled_from([0.0, 1.0, 3.0]))),
@@ -109,9 +111,16 @@ def drifting(generator: np.random.Generator) -> Call:
     }
 
 
+def factors(call: Call, device: np.ndarray) -> np.ndarray:
+    """Significance of devices, float32; 1 where there is none."""
+    table = np.ones(256, np.float32)
+    table[: call["significance"].size] = call["significance"]
+    return table[device]
+
+
 def shown(call: Call) -> np.ndarray:
     """What the cells of a call are to show now, float32."""
-    targets, extra = call["targets"], call["ahead"][call["aim"]]
+    targets, extra = call["targets"], call["ahead"][call["aim"]] * factors(call, call["device"])
     return np.asarray(targets * call["gain"] + np.sign(targets) * extra, np.float32)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fastaimc.config import Drift, MeltQuench, ReadNoise, StateFit
 from fastaimc.config.device import state_fits, state_parameters
 from fastaimc.engine import NO_PATTERN, load
-from fastaimc.parameters import F32, WireParameters, mask_dtype
+from fastaimc.parameters import ALIKE, F32, WireParameters, mask_dtype
 from fastaimc.reference.inputs import inputs as random_inputs
 from fastaimc.reference.inputs import pattern as random_pattern
 
@@ -279,6 +279,14 @@ def device_states(draw: st.DrawFn, size: Size) -> tuple[np.random.Generator, Cal
     }
 
 
+def any_significance(generator: np.random.Generator, devices: int) -> np.ndarray:
+    """Factors of the devices of a cell, the same for both polarities; or none: all are 1."""
+    if generator.random() < 0.5:
+        return ALIKE
+    half = np.exp2(generator.uniform(-2, 4, devices // 2)).astype(np.float32)
+    return np.concatenate([half, half])
+
+
 def any_devices(generator: np.random.Generator, shape: tuple[int, ...], devices: int) -> np.ndarray:
     """A device of each cell, or none."""
     device = generator.integers(0, devices, shape).astype(np.uint8)
@@ -381,6 +389,7 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
         "identity": state["identity"],
         "fits": state_fits(*on),
         "parameters": state_parameters(draw(floats(5, 25)), *on),
+        "significance": any_significance(generator, devices),
         "slow": draw(slow_noises(shape[0])),
         "first": first,
         "mean": np.full(part, np.nan, np.float32),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strategies import NONE, REFERENCE, SIZES, TINY, TOP, TWINS, Call, Result, Size
 
 from fastaimc.engine import Engine
-from fastaimc.parameters import F32, StepParameters
+from fastaimc.parameters import ALIKE, F32, StepParameters
 from fastaimc.reference.controller import LEVELS
 from fastaimc.reference.gradient import estimate
 
@@ -29,7 +29,7 @@ def rule(call: Call, error: np.ndarray, scale: float, shift: np.ndarray) -> dict
     up = np.where(call["device"] < p.devices / 2, error, -error) > 0  # towards higher levels
     at_an_end = (call["level"] == TOP) | ((call["level"] == 0) & ~up)
     alone = {
-        "reading": error,
+        "reading": error * controllers.factors(call, call["device"]),
         "first": 0,
         "dark": np.zeros((shape[0], shape[2])),
         "targets": np.zeros(shape),
@@ -42,6 +42,7 @@ def rule(call: Call, error: np.ndarray, scale: float, shift: np.ndarray) -> dict
         "level": np.where(at_an_end, call["level"], call["level"] + shift).astype(np.float64),
         "curve": call["curve"],
         "scatter": call["scatter"],
+        "significance": call["significance"],
         "parameters": p._replace(
             margin=0, kappa=0, gain=float(p.gain) * scale, max_step=float(p.max_step) * scale
         ),
@@ -64,7 +65,9 @@ def hold_choice(
     exact = rule(call, error, 1, 0 * error)
     given = exact["device"] != call["device"]
     start = np.where(given, call["curve"][0], call["curve"][call["aim"]])
-    slack = d_error + tolerances.CURVE_RELATIVE * (start + np.abs(error))
+    share = controllers.factors(call, exact["device"]) / controllers.factors(call, call["device"])
+    slack = d_error + tolerances.CURVE_RELATIVE * (start * share + np.abs(error))
+    slack += np.where(share != 1, tolerances.HEIR_RELATIVE, 0) * np.abs(error)
     clear = (written["fire"] != NONE) & (np.abs(error) > slack)
     ends = [
         rule(
@@ -94,6 +97,11 @@ def hold_pulses(
     d_standard: np.ndarray,
 ) -> np.ndarray:
     """Hold both twins' choice of pulses; return the cells in which it must be the same one."""
+    own, rounded = controllers.factors(call, call["device"]), tolerances.OWN_RELATIVE
+    rounded *= call["significance"].size > 0
+    error, standard = error / own, standard / own
+    d_error = d_error / own + rounded * np.abs(error)
+    d_standard = d_standard / own + rounded * standard
     p = StepParameters(*(float(value) for value in call["parameters"]))
     threshold = np.maximum(p.margin * call["scatter"][call["aim"]], p.kappa * standard)
     slack = d_error + p.kappa * d_standard + 2 * tolerances.EPS * threshold
@@ -279,6 +287,7 @@ def one_cell(
         "aim": cell(aim, np.uint8),
         "curve": curve,
         "scatter": FLAT.copy(),
+        "significance": ALIKE,
         "parameters": StepParameters(**{k: F32(v) for k, v in (step | parameters).items()}),
         "fire": cell(77, np.uint8),
         "code": cell(77, np.uint8),
@@ -344,33 +353,15 @@ def test_a_flat_curve_bounds_the_step_by_its_least_slope(engine: Engine) -> None
         (dict(reading=-8.0, level=TOP, device=3, filled=0b110000), 4, 0b100000, 8),
         (dict(reading=-300.0, level=0, filled=0), 1, 1, 0),  # more than a device can hold
         (dict(reading=300.0, level=TOP, filled=2), 1, 0, 255),
-        # Beyond eight devices bit d mod 8 is that of device d.
-        (dict(reading=-8.0, level=0, filled=0b11111110, devices=16), 0, 0b11111110, 100),
-        (dict(reading=-8.0, level=0, filled=0b01111110, devices=16), 7, 0b01111111, 247),
-        (dict(reading=8.0, level=0, device=15, filled=0b1101, devices=16), 9, 0b10001101, 247),
-        (dict(reading=-8.0, level=TOP, device=8, filled=0b10000000, devices=16), 15, 0, 8),
-        (dict(reading=8.0, level=0, device=5, filled=0b11000001, devices=10), 9, 0b11100001, 247),
     ],
 )
 def test_handing_over(engine: Engine, given_: Call, device: int, filled: int, aim: int) -> None:
-    result = strategies.run(engine, "verify_pulses", one_cell(**{"devices": 6} | given_))
+    result = strategies.run(engine, "verify_pulses", one_cell(**given_, devices=6))
     written = {key: value.item() for key, value in result.written.items()}
     assert (written["device"], written["filled"], written["aim"]) == (device, filled, aim)
     assert written["fire"] == device
     if device != given_.get("device", 0):
         assert (written["level"], written["code"], written["swing"]) == (aim * LEVELS, aim, 0)
-
-
-@pytest.mark.nojit
-@TWINS
-@pytest.mark.parametrize("devices", [2, 4, 6, 8])
-def test_the_second_half_of_the_devices_subtracts(engine: Engine, devices: int) -> None:
-    for device in range(devices):
-        call = one_cell(reading=8.0, device=device, devices=devices)
-        result = strategies.run(engine, "verify_pulses", call)
-        assert result.written["fire"].item() == device
-        sign = 1 if device < devices // 2 else -1
-        assert result.written["level"].item() == (100 + 8 * sign) * LEVELS
 
 
 @pytest.mark.nojit

@@ -22,7 +22,7 @@ SIZES = pytest.mark.parametrize(
 ADC = ("columns", "full_scale", "half_codes")
 STATE = (
     *("conductance", "last_device", "last_s", "clock_s"),
-    *("identity", "fits", "parameters", "slow"),
+    *("identity", "fits", "parameters", "significance", "slow"),
 )
 
 

@@ -70,6 +70,7 @@ def _conduct_panel(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     pattern: np.ndarray,
     factor: np.ndarray,
@@ -97,7 +98,7 @@ def _conduct_panel(
         place = (row, low, width, identity)
         scratch = (words, held, marks, slow_sum)
         head = (conductance, last_device, last_s, now, everything)
-        conduct_block(*head, *place, fits, p, slow, *scratch, m, v)
+        conduct_block(*head, *place, fits, p, significance, slow, *scratch, m, v)
         for i in range(count):
             r = row + i
             to = place_of(pattern, r) if fast else r
@@ -121,6 +122,7 @@ def _measure_share(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     number: np.uint64,
     columns: np.ndarray,
@@ -147,8 +149,8 @@ def _measure_share(
         if fast and rows < pattern[0]:
             mean[:] = _ZERO
         state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]), low, everything)
-        slow_of = slow[t % slow.shape[0]]
-        _conduct_panel(*state, identity[t], fits, p, slow_of, pattern, factor, mean, variance)
+        devices = (identity[t], fits, p, significance, slow[t % slow.shape[0]])
+        _conduct_panel(*state, *devices, pattern, factor, mean, variance)
         if fast:
             transform(mean)
             pick_lines(pattern, mean, y)
@@ -175,6 +177,7 @@ def measure(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     number: int,
     columns: np.ndarray,
@@ -186,10 +189,12 @@ def measure(
     every = np.full((1, 1), 2**devices - 1, mask_dtype(devices))
     out = np.empty((tiles, len(x), width), np.float32)
     squares = x * x
-    state = (conductance, last_device, last_s, clock_s, every, identity, fits, parameters, slow)
+    state = (conductance, last_device, last_s, clock_s, every, identity)
+    known = (fits, parameters, significance, slow)
     adc = (apart(columns), full_scale, half_codes)
     batch = (x, squares, pattern)
     panels = (width + PANEL - 1) // PANEL
     cells = rows * min(width, PANEL)
-    run(_measure, tiles * panels, cells, *batch, *state, np.uint64(number), *adc, out)
+    arguments = (*batch, *state, *known, np.uint64(number), *adc, out)
+    run(_measure, tiles * panels, cells, *arguments)
     return out

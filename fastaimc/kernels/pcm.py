@@ -247,6 +247,7 @@ def conduct_block(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     words: np.ndarray,
     held: np.ndarray,
@@ -259,8 +260,7 @@ def conduct_block(
 
     `width` columns of each row, as many cells as `mean` has, at most BLOCK: all that is between
     stays in the fastest cache.  In steps, each with no more constants than there are registers.
-    `words` (4, BLOCK), `held` (5, BLOCK), `marks` (2, BLOCK) and `slow_sum` (4, BLOCK) are scratch;
-    the last has to be zero if `slow` has no octaves.
+    `words`, `held`, `marks` and `slow_sum` are scratch; the last is zero if `slow` has no octaves.
     """
     cells = mean.shape[0]
     devices = conductance.shape[0]
@@ -282,17 +282,18 @@ def conduct_block(
                 _fluctuate(identity, row, low, width, cells, block, slow, words, slow_sum)
             c3 = counter3(DRIFT, block, 0)
             _block_words(identity, row, low, width, cells, _NO_STEP, c3, words)
-        number = np.uint8(device)
-        sign = _ONE if device < devices // 2 else -_ONE
+        factor = significance[device] if significance.size > 0 else _ONE
+        sign = factor if device < devices // 2 else -factor
+        band = factor * factor * p.noise_band  # of devices that count alike: the band itself
         _state(g, p.inverse_scale, x, log_x)
         _normals(words[device % 4, :cells], z)
-        _exponent(x, log_x, log_age, log_elapsed, last, number, fits, z)
+        _exponent(x, log_x, log_age, log_elapsed, last, np.uint8(device), fits, z)
         if varies or fits[2, 9] > _ZERO:
             _noise_level(x, log_x, fits)
             fluctuation = slow_sum[device % 4, :cells]
-            _add_noisy_device(g, x, z, fluctuation, sign, p.noise_band, mean, variance)
+            _add_noisy_device(g, x, z, fluctuation, sign, band, mean, variance)
         else:
-            _add_device(g, x, log_x, z, sign, fits, p.noise_band, mean, variance)
+            _add_device(g, x, log_x, z, sign, fits, band, mean, variance)
 
 
 @helper
@@ -307,6 +308,7 @@ def _drift_share(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     first: int,
     mean: np.ndarray,
@@ -335,6 +337,7 @@ def _drift_share(
                 identity[t],
                 fits,
                 p,
+                significance,
                 slow[t % slow.shape[0]],
                 words,
                 held,
@@ -359,6 +362,7 @@ def drift(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     first: int,
     mean: np.ndarray,
@@ -366,5 +370,5 @@ def drift(
 ) -> None:
     """Write what the selected devices conduct now; see `fastaimc.reference.pcm.drift`."""
     tiles, rows, columns = mean.shape
-    state = (conductance, last_device, last_s, clock_s, select, identity, fits, parameters, slow)
-    run(_drift, tiles * rows, columns, *state, first, mean, variance)
+    state = (conductance, last_device, last_s, clock_s, select, identity, fits, parameters)
+    run(_drift, tiles * rows, columns, *state, significance, slow, first, mean, variance)

@@ -55,8 +55,8 @@ class Step:
 
     def arguments(
         self, terminals: Terminals, index: int, iterations: int
-    ) -> tuple[np.ndarray, np.ndarray, StepParameters]:
-        """Return the nominal curve, its scatter and iteration `index`'s step for the engine."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, StepParameters]:
+        """Return curve, scatter, significance and iteration `index`'s step for the engine."""
         nominal = terminals.nominal
         done = index / max(iterations - 1, 1)
         parameters = StepParameters(
@@ -67,7 +67,7 @@ class Step:
             steepest=F32(nominal.slope_us.max()),
             devices=F32(terminals.devices),
         )
-        return nominal.conductance_us, nominal.scatter_us, parameters
+        return nominal.conductance_us, nominal.scatter_us, terminals.significance, parameters
 
 
 class Schedule(Protocol):

@@ -71,8 +71,7 @@ def prepare(
         values /= terminals.nominal.fading(seconds, terminals.t_eval_s)[0]
         values = _likely(terminals, values, fine)
     else:
-        alike = (terminals.devices // 2, 1, 1, 1)
-        values = np.full(alike, terminals.nominal.set_us, dtype=np.float32)
+        values = F32(terminals.nominal.set_us) * _factors(terminals)
     state, surplus = _allocate(terminals, engine, values, rest)
     del values  # eight bytes a cell
     _reset(terminals, surplus)
@@ -134,7 +133,8 @@ def _set_values(terminals: Terminals, fine: bool, calibrate: bool) -> tuple[np.n
     for index in range(half):
         singles[index] = terminals.read_rows(rows, _of_polarity(terminals, 1 << index), fine)
     dark = dark_reading(terminals, fine)
-    coarse = terminals.lsb_us(fine).max() > terminals.nominal.scatter_us.max()
+    scatter = terminals.nominal.scatter_us.max() * _factors(terminals).min()
+    coarse = terminals.lsb_us(fine).max() > scatter
     if calibrate and coarse and half > 1:
         dark = _offsets(terminals, singles, dark, fine)
     singles -= dark[:, None, :]
@@ -142,20 +142,28 @@ def _set_values(terminals: Terminals, fine: bool, calibrate: bool) -> tuple[np.n
 
 
 def _likely(terminals: Terminals, values: np.ndarray, fine: bool) -> np.ndarray:
-    """Return what SET devices most likely conduct: their reads and what is nominal, weighted.
+    """Return what SET devices most likely add to cells: reads and what is nominal, weighted.
 
     The reads are changed in place.  A read and its offset are rounded by a step of the ADC;
     devices spread about the nominal one.
     """
-    nominal = terminals.nominal
-    spread = nominal.set_spread_us**2
+    nominal, factors = terminals.nominal, _factors(terminals)
+    spread = nominal.set_spread_us**2 * factors**2
     rounding = terminals.lsb_us(fine)[:, None, None] ** 2 / 6
     total = np.maximum(spread + rounding, np.finfo(np.float32).tiny)
     weight = np.where(rounding > 0, spread / total, 1.0).astype(np.float32)
-    values -= F32(nominal.set_us)
+    expected = F32(nominal.set_us) * factors
+    values -= expected
     values *= weight
-    values += F32(nominal.set_us)
+    values += expected
     return values
+
+
+def _factors(terminals: Terminals) -> np.ndarray:
+    """Return the significance of the devices of a polarity, (device, 1, 1, 1), float32."""
+    half = terminals.devices // 2
+    factors = terminals.significance[:half] if terminals.significance.size else np.ones(half, F32)
+    return factors.reshape(half, 1, 1, 1)
 
 
 def _offsets(terminals: Terminals, singles: np.ndarray, dark: np.ndarray, fine: bool) -> np.ndarray:
@@ -187,7 +195,8 @@ def _allocate(
     surplus = np.empty((len(values) - 1, *shape), dtype=np.uint8)
     left = np.empty(shape if rest else (0, 0, 0), dtype=np.float32)
     curve = terminals.nominal.conductance_us
-    engine.allocate(terminals.targets, values, curve, device, filled, aim, surplus, left)
+    tables = (values, curve, terminals.significance)
+    engine.allocate(terminals.targets, *tables, device, filled, aim, surplus, left)
     state: State = {"device": device, "filled": filled, "aim": aim}
     if rest:
         state["rest"] = left

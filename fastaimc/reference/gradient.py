@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.parameters import StepParameters
-from fastaimc.reference.controller import accumulate, choose, wanted
+from fastaimc.reference.controller import accumulate, choose, factors, wanted
 from fastaimc.reference.pcm import NONE
 
 
@@ -51,6 +51,8 @@ def wanted_outputs(
     gain: np.float32,
     ahead: np.ndarray,
     aim: np.ndarray,
+    device: np.ndarray,
+    significance: np.ndarray,
 ) -> np.ndarray:
     """Return what a batch should give, (tile, batch, column), float32, µS.
 
@@ -58,10 +60,10 @@ def wanted_outputs(
     ----------
     x, pattern : ndarray
         Inputs of all tiles, (batch, row), float32, and how they lie, as for `mvm`.
-    targets, gain, ahead, aim
+    targets, gain, ahead, aim, device, significance
         As for `gradient_pulses`.
     """
-    now = wanted(targets, aim, gain, ahead)
+    now = wanted(targets, aim, gain, ahead, factors(device, significance))
     return (x.astype(np.float64) @ now).astype(np.float32)
 
 
@@ -82,6 +84,7 @@ def gradient_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    significance: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
     code: np.ndarray,
@@ -99,8 +102,9 @@ def gradient_pulses(
     device, filled, level, swing, aim : ndarray
         What the controller knows of each cell (`parameters.Cells`), changed in place, (tile, row,
         column).
-    curve, scatter : ndarray
-        Nominal conductance and standard deviation of a pulse for every code, (256,), float32, µS.
+    curve, scatter, significance : ndarray
+        Nominal conductance and standard deviation of a pulse for every code, (256,), float32, µS;
+        factor on each device of a cell, (device,), float32 ((0,): all are 1).
     fire, code : ndarray
         Outputs: device to pulse (255: none) and its code, uint8, (tile, row, column).
 
@@ -112,13 +116,13 @@ def gradient_pulses(
     sums = np.zeros((len(targets), 2))
     fire[...] = NONE
     for tile in range(len(targets) if x.shape[1] else 0):
-        now = wanted(targets[tile], aim[tile], gain, ahead)
+        factor = factors(device[tile], significance)
+        now = wanted(targets[tile], aim[tile], gain, ahead, factor)
         value, standard_error, sums[tile] = estimate(x[group[tile]], y[tile], now)
         driven = (x[group[tile]] != 0).any(axis=0)[:, None]
         error, n = remember(value, driven, total[tile], count[tile])
         known = [array[tile] for array in (device, filled, level, swing, aim)]
-        uncertain = standard_error / np.sqrt(n)
-        beyond = choose(error, uncertain, known, curve, scatter, parameters, fire[tile], code[tile])
-        total[tile][beyond] = 0
-        count[tile][beyond] = 0
+        rest = (curve, scatter, significance, parameters, fire[tile], code[tile])
+        beyond = choose(error, standard_error / np.sqrt(n), known, *rest)
+        total[tile][beyond] = count[tile][beyond] = 0
     return sums

@@ -19,6 +19,7 @@ def measure(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     number: int,
     columns: np.ndarray,
@@ -44,7 +45,7 @@ def measure(
     variance = np.empty_like(mean)
     every = np.full((1, 1, 1), 2**devices - 1, dtype=mask_dtype(devices))
     state = (conductance, last_device, last_s, clock_s, every, identity)
-    drift(*state, fits, parameters, slow, 0, mean, variance)
+    drift(*state, fits, parameters, significance, slow, 0, mean, variance)
     group = np.zeros(tiles, dtype=np.int32)
     return mvm(
         x[None],

@@ -91,6 +91,7 @@ def drift(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     first: int,
     mean: np.ndarray,
@@ -107,14 +108,13 @@ def drift(
     ----------
     select : ndarray
         Bit d chooses device d, of `mask_dtype`, (tile, row, column); or (1, 1, 1) for all alike.
-    fits : ndarray
-        Of nu's mean, nu's standard deviation and Q, (3, 10), float32.
+    fits, significance : ndarray
+        Of nu's mean, nu's standard deviation and Q, (3, 10), float32; factor on what each device
+        conducts, (device,), float32 ((0,): all are 1).
     slow : ndarray
         See `slow_noise`; of no octaves without slow noise.
-    first : int
-        Row of the first output.
-    mean, variance : ndarray
-        Outputs, (tile, some rows, column), float32, µS and µS².
+    first, mean, variance
+        Row of the first output; outputs, (tile, some rows, column), float32, µS and µS².
     """
     p = parameters
     rows = slice(first, first + mean.shape[1])
@@ -124,8 +124,7 @@ def drift(
     select = select[:, rows] if select.shape[1] > 1 else select
     fluctuation = slow_noise(identity, conductance.shape, slow)[:, :, rows]
     now = clock_s.astype(np.float32)[:, None, None]
-    total = np.zeros(mean.shape)
-    square = np.zeros(mean.shape)
+    total, square = np.zeros((2, *mean.shape))
     for index in range(devices):
         since = np.where(last_device[:, rows] == index, last_s[:, rows], np.float32(0))
         age = np.maximum((now - since).astype(np.float64), float(p.t_on_s))
@@ -134,9 +133,10 @@ def drift(
         nu = np.abs(fit(mean_nu, x) + fit(std_nu, x) * z[:, index])
         g = held * (age * float(p.inverse_t_ref)) ** -nu
         chosen = (select >> select.dtype.type(index)) & 1
-        sign = 1.0 if index < devices // 2 else -1.0
+        factor = float(significance[index]) if significance.size else 1.0
+        sign = factor if index < devices // 2 else -factor
         level = fit(q, x)
         total += chosen * sign * g * np.maximum(1 + level * fluctuation[:, index], 0)
-        square += chosen * (g * level) ** 2 * float(p.noise_band)
+        square += chosen * (sign * g * level) ** 2 * float(p.noise_band)
     mean[...] = total
     variance[...] = square
