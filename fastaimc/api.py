@@ -29,7 +29,9 @@ from fastaimc.provenance import provenance
 WIRES_BYTES = 56  # of a cell, with wires: devices of each polarity, and two corrections
 RELAXED_BYTES = 304  # of a cell of one tile, while two threads relax its wires
 STATE_BYTES = 23  # of a cell beside conductances and target, at most, while it is programmed
-FAULT_BYTES = 10  # more, while devices get stuck
+START_BYTES = 11  # of a cell while devices are chosen, beside 5 for each device of a polarity
+FAULT_BYTES = 10  # more, while it is programmed with stuck devices
+STUCK_BYTES = 13  # of a cell while devices get stuck, beside 5 for each device
 OBSERVED_BYTES = 10  # more, where errors and pulses are recorded
 
 Path = str | os.PathLike[str]
@@ -205,11 +207,13 @@ def _check_memory(
         sum(len(block) for block in blocks),
         *(max(block.shape[axis] for block in blocks) for axis in (1, 2)),
     )
-    each = 4 * config.devices + STATE_BYTES + (OBSERVED_BYTES if record_every else 0)
+    each = max(STATE_BYTES, START_BYTES + 5 * config.devices_per_polarity)
+    each += OBSERVED_BYTES if record_every else 0
+    if faults is not None or config.faults is not None:
+        each = max(each + FAULT_BYTES, STUCK_BYTES + 5 * config.devices)
+    each += 4 * config.devices
     if len(blocks) > 1:
         each += 4  # they are stacked
-    if faults is not None or config.faults is not None:
-        each += FAULT_BYTES
     if has_memory(config.device):
         each += config.devices
     if config.wires is not None:

@@ -131,6 +131,7 @@ class Engine(Protocol):
         identity: Array,
         fits: Array,
         parameters: StateParameters,
+        significance: Array,
         slow: Array,
         first: int,
         mean: Array,
@@ -172,6 +173,7 @@ class Engine(Protocol):
         identity: Array,
         fits: Array,
         parameters: StateParameters,
+        significance: Array,
         slow: Array,
         number: int,
         columns: Array,
@@ -204,6 +206,7 @@ class Engine(Protocol):
         aim: Array,
         curve: Array,
         scatter: Array,
+        significance: Array,
         change: Array,
         parameters: StepParameters,
         fire: Array,
@@ -219,6 +222,8 @@ class Engine(Protocol):
         gain: np.float32,
         ahead: Array,
         aim: Array,
+        device: Array,
+        significance: Array,
     ) -> Array:
         """What one batch should give, (tile, batch, column)."""
 
@@ -227,6 +232,7 @@ class Engine(Protocol):
         targets: Array,
         values: Array,
         curve: Array,
+        significance: Array,
         device: Array,
         filled: Array,
         aim: Array,
@@ -253,6 +259,7 @@ class Engine(Protocol):
         aim: Array,
         curve: Array,
         scatter: Array,
+        significance: Array,
         change: Array,
         parameters: StepParameters,
         fire: Array,

@@ -20,6 +20,7 @@ from fastaimc.engine import Engine
 from fastaimc.errors import FastAIMCError, StorageError, check_integer, check_number, check_type
 from fastaimc.mapping import Mapping
 from fastaimc.matrix import CALIBRATION, AnalogMatrix, check_matrix
+from fastaimc.parameters import mask_dtype
 from fastaimc.programmed import Programmed
 from fastaimc.programming.loop import RECORDED
 from fastaimc.response import no_memory
@@ -218,7 +219,7 @@ def core_from(
     if core.memory.shape[1]:
         core.memory = need("memory", core.memory.shape, np.uint8)
     if "stuck" in arrays:
-        core.stuck = need("stuck", (tiles, rows, columns), np.uint8)
+        core.stuck = need("stuck", (tiles, rows, columns), mask_dtype(config.devices))
     for name in WATCH:
         if f"watch.{name}" in arrays:
             setattr(core.watch, name, need(f"watch.{name}", (tiles,), np.float64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from fastaimc.config.core import device_reach
 from fastaimc.engine import NO_SLOW_NOISE
 from fastaimc.errors import check_choice, check_integer
 from fastaimc.matrix import METRICS, AnalogMatrix, check_matrix
+from fastaimc.parameters import F32
 
 VECTORS = 1 << 25  # numbers in the stream of noise that a seed may use
 SEEDS = 1 << 20  # such parts; 2**45 numbers follow METRICS
@@ -148,17 +150,25 @@ def weight_error(matrix: AnalogMatrix) -> float:
 def split_exact(targets: np.ndarray, config: CoreConfig) -> np.ndarray:
     """Return devices that add up to the targets: SET ones first, the last one the rest.
 
+    Which these are is as in `Engine.allocate`.
+
     (tile, device, row, column), float32, µS.
     """
     half = config.devices_per_polarity
+    factors = config.significance or (1.0,) * half
+    order = sorted(range(half), key=lambda index: -factors[index])
     most, _ = device_reach(config.device)
+    differ = config.device_significance().size > 0 and most < math.inf
     tiles, rows, columns = targets.shape
     out = np.zeros((tiles, config.devices, rows, columns), dtype=np.float32)
     for polarity, sign in ((0, 1), (half, -1)):
         rest = np.maximum(sign * targets, 0)
-        for index in range(half):
-            part = rest if index == half - 1 else np.minimum(rest, np.float32(most))
-            out[:, polarity + index] = part
+        for rank, index in enumerate(order):
+            part = rest if rank == half - 1 else np.minimum(rest, F32(most * factors[index]))
+            if differ and rank < half - 1:
+                later = sum(factors[other] for other in order[rank + 1 :])
+                part = np.where(rest <= F32(most * later), F32(0), part)
+            out[:, polarity + index] = part / F32(factors[index])
             rest = rest - part
     return out
 
@@ -174,7 +184,8 @@ def exact_conductances(matrix: AnalogMatrix) -> tuple[Pair, ...]:
 
     def read(select: np.ndarray, out: Pair) -> None:
         state = (held, core.last_device, core.last_s, core.clock_s, select, core.identity)
-        core.engine.drift(*state, still, config.state_parameters(), NO_SLOW_NOISE, 0, *out)
+        known = (still, config.state_parameters(), config.device_significance(), NO_SLOW_NOISE)
+        core.engine.drift(*state, *known, 0, *out)
 
     pairs = []
     for select in selections(config.dac.phases, config.devices):

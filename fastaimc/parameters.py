@@ -10,6 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 F32 = np.float32
+ALIKE = np.ones(0, dtype=F32)  # significance of devices that all count the same
+MOST_BITS = 8  # of `Cells.filled`
+
+
+def mask_dtype(devices: int) -> type[np.uint8] | type[np.uint16]:
+    """Return the type of masks with a bit for each device of a cell.
+
+    Sixteen devices are the most; up to eight a mask takes one byte, so that kernels read no more.
+    """
+    return np.uint8 if devices <= 8 else np.uint16
 
 
 class FitParameters(NamedTuple):
@@ -78,6 +88,7 @@ class StateParameters(NamedTuple):
     t_on_spread: np.float32
     redraw: np.float32  # 1: every pulse draws an exponent
     noise_spread: np.float32
+    noise_floor: np.float32  # µS; what the noise of a device is larger by, over the band's root
 
 
 class StepParameters(NamedTuple):
@@ -100,17 +111,21 @@ class WireParameters(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """What a controller knows of a tile's cells, flat, and what it decides; for the kernels."""
+    """What a controller knows of a tile's cells, flat, and what it decides; for the kernels.
 
-    total: np.ndarray
-    number: np.ndarray  # of estimates in the total
-    device: np.ndarray
-    filled: np.ndarray
-    level: np.ndarray
-    swing: np.ndarray
-    aim: np.ndarray
-    fire: np.ndarray
-    code: np.ndarray
+    Of the devices that stay SET bit d mod 8 is that of device d: a polarity has at most eight.  All
+    eight bits are never set, as one device is analog.
+    """
+
+    total: np.ndarray  # sum of the estimates since the last pulse, float32
+    number: np.ndarray  # of them, uint8
+    device: np.ndarray  # the analog one (255: none), uint8
+    filled: np.ndarray  # the others that are SET, a bit each (255: never handed over), uint8
+    level: np.ndarray  # amplitude in 1/64 codes, int16
+    swing: np.ndarray  # sense of the last pulse, one plus the halvings of the step (0: none), int8
+    aim: np.ndarray  # code of what the analog device is to hold, uint8
+    fire: np.ndarray  # device to pulse (255: none), uint8
+    code: np.ndarray  # of that pulse, uint8
 
 
 class Rule(NamedTuple):
@@ -121,5 +136,6 @@ class Rule(NamedTuple):
     pivots: np.ndarray  # every sixteenth value of the curve
     slope: np.ndarray
     scatter: np.ndarray
+    significance: np.ndarray  # not over the code: of device d, (256,); (0,) where all count alike
     change: np.ndarray  # (4, 256) or (4, 0): steps of a device of counted pulses
     step: StepParameters

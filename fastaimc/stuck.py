@@ -7,6 +7,7 @@ import numpy as np
 from fastaimc.config import MeltQuench, ProgrammedState
 from fastaimc.config.core import Device
 from fastaimc.config.incremental import counted
+from fastaimc.parameters import mask_dtype
 
 FINE, AT_SET, AT_RESET, ANYWHERE = range(4)
 NONE = 255  # no device
@@ -21,10 +22,11 @@ def count(stuck: np.ndarray | None, extents: np.ndarray) -> int:
 
 
 def bits(kind: np.ndarray) -> np.ndarray:
-    """Return a bit for each stuck device of every cell, (tile, row, column), uint8."""
-    out = np.zeros((kind.shape[0], *kind.shape[2:]), dtype=np.uint8)
+    """Return a bit for each stuck device of every cell, (tile, row, column), of `mask_dtype`."""
+    mask = mask_dtype(kind.shape[1])
+    out = np.zeros((kind.shape[0], *kind.shape[2:]), dtype=mask)
     for index in range(kind.shape[1]):
-        out |= (kind[:, index] != FINE).astype(np.uint8) << np.uint8(index)
+        out |= (kind[:, index] != FINE).astype(mask) << mask(index)
     return out
 
 
@@ -41,7 +43,7 @@ def in_vain(
     """
     if stuck is None:
         return device, np.zeros((len(device), 4), dtype=np.int64)
-    lost = (device != NONE) & ((stuck >> (device & 7)) & 1 == 1)
+    lost = (device != NONE) & ((stuck >> (device & 15)) & 1 == 1)
     sets, beyond, none = np.zeros((3, *lost.shape), dtype=bool)
     if isinstance(part, MeltQuench):
         p = part.parameters()

@@ -19,6 +19,8 @@ class Terminals:
         (tile, row, column).
     devices : int
         Of a cell; those of the first half add.
+    significance : ndarray
+        Factor on the conductance of each of them, (devices,), float32; (0,): all are 1.
     targets : ndarray
         What the cells are to hold, (tile, row, column), float32, µS.
     nominal : Nominal
@@ -31,6 +33,7 @@ class Terminals:
         self._core = core
         self.shape = core.shape
         self.devices = core.config.devices
+        self.significance = core.config.device_significance()
         self.targets = targets
         self.nominal = Nominal.of(core.config)
         self.t_eval_s = core.config.t_eval_s
@@ -57,8 +60,8 @@ class Terminals:
     ) -> np.ndarray:
         """Drive each row alone and return (tile, len(rows), column), µS.
 
-        `select` has bit d set where device d of a cell conducts (uint8; None: all); `fine` reads
-        in the ADC's cell range if it has one.
+        `select` has bit d set where device d of a cell conducts (None: all; of the type that
+        `parameters.mask_dtype` names); `fine` reads in the ADC's cell range if it has one.
         """
         return self._core.read_rows(np.asarray(rows, dtype=np.int64), select, fine)
 

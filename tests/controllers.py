@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from strategies import (
+    DEVICES_OF_A_CELL,
     IN_PLACE,
     TOP,
     Call,
@@ -12,6 +13,7 @@ from strategies import (
     Size,
     any_devices,
     any_filled,
+    any_significance,
     floats,
     lines,
     melt_quench,
@@ -41,7 +43,7 @@ def step_arguments(
 ) -> Call:
     """What both functions that choose pulses take, from `device` on."""
     curve, scatter = nominal_curve(draw(melt_quench()))
-    devices = draw(st.sampled_from([2, 4, 6, 8]))
+    devices = draw(st.sampled_from(DEVICES_OF_A_CELL))
     level = generator.integers(0, TOP + 1, shape).astype(np.int16)
     level[generator.random(shape) < 0.2] = TOP
     level[generator.random(shape) < 0.2] = 0
@@ -54,6 +56,7 @@ def step_arguments(
         "aim": generator.integers(0, 256, shape).astype(np.uint8),
         "curve": curve,
         "scatter": scatter,
+        "significance": any_significance(generator, devices),
         "change": np.zeros((4, 0), np.float32),
         "parameters": StepParameters(
             margin=F32(draw(st.sampled_from([0.0, 0.5, 2.0]))),
@@ -109,9 +112,16 @@ def drifting(generator: np.random.Generator) -> Call:
     }
 
 
+def factors(call: Call, device: np.ndarray) -> np.ndarray:
+    """Significance of devices, float32; 1 where there is none."""
+    table = np.ones(256, np.float32)
+    table[: call["significance"].size] = call["significance"]
+    return table[device]
+
+
 def shown(call: Call) -> np.ndarray:
     """What the cells of a call are to show now, float32."""
-    targets, extra = call["targets"], call["ahead"][call["aim"]]
+    targets, extra = call["targets"], call["ahead"][call["aim"]] * factors(call, call["device"])
     return np.asarray(targets * call["gain"] + np.sign(targets) * extra, np.float32)
 
 

@@ -74,6 +74,8 @@ class FakeChip:
         A code is a conductance that is taken as it is, as of a `ProgrammedState`.
     spread : float
         Spread of the devices, 1: 10 % in conductance and 3 codes.
+    significance : tuple of float
+        Factors of the devices of a polarity; none: all are 1.
     """
 
     def __init__(
@@ -87,11 +89,15 @@ class FakeChip:
         offset_us: float = 0.0,
         written: bool = False,
         spread: float = 1.0,
+        significance: tuple[float, ...] = (),
         seed: int = 0,
     ) -> None:
         self.targets = targets.copy()
         self.targets.flags.writeable = False
         self.devices, self.written = devices, written
+        self.significance = np.array(2 * significance, dtype=np.float32)
+        self.factors = np.array(2 * significance or (1.0,) * devices)
+        self.factors[devices // 2 :] *= -1
         self.full_scale_us, self.codes, self.cell_lsb_us = full_scale_us, codes, cell_lsb_us
         self.random = np.random.default_rng(seed)
         tiles, rows, columns = targets.shape
@@ -113,8 +119,7 @@ class FakeChip:
     @property
     def cells(self) -> np.ndarray:
         """What every cell holds, (tile, row, column), µS."""
-        half = self.devices // 2
-        return self.conductance[:, :half].sum(axis=1) - self.conductance[:, half:].sum(axis=1)
+        return np.einsum("d,tdij->tij", self.factors, self.conductance)
 
     @property
     def error(self) -> np.ndarray:
@@ -157,12 +162,12 @@ class FakeChip:
     ) -> np.ndarray:
         self.order.append("read_rows")
         self.reads.append((rows.copy(), None if select is None else select.copy(), fine))
-        chosen = np.full((1, 1, 1), 2**self.devices - 1, np.uint8) if select is None else select
-        half = self.devices // 2
+        chosen = select
+        if chosen is None:
+            chosen = np.full((1, 1, 1), 2**self.devices - 1)
         total = np.zeros(self.targets.shape)
         for d in range(self.devices):
-            sign = 1.0 if d < half else -1.0
-            total += sign * ((chosen >> d) & 1) * self.conductance[:, d]
+            total += self.factors[d] * ((chosen >> d) & 1) * self.conductance[:, d]
         return self.convert(total[:, rows], fine)
 
     def pulse(self, device: np.ndarray, code: np.ndarray) -> None:
@@ -201,6 +206,7 @@ def offered(chip: FakeChip) -> dict[str, Any]:
     return {
         "shape": chip.targets.shape,
         "devices": chip.devices,
+        "significance": chip.significance,
         "targets": chip.targets,
         "nominal": chip.nominal(),
         "t_eval_s": 200.0,

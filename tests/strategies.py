@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from fastaimc.config import Drift, MeltQuench, ReadNoise, StateFit
 from fastaimc.config.device import state_fits, state_parameters
 from fastaimc.engine import NO_PATTERN, load
-from fastaimc.parameters import F32, WireParameters
+from fastaimc.parameters import ALIKE, F32, mask_dtype
 from fastaimc.reference.inputs import inputs as random_inputs
 from fastaimc.reference.inputs import pattern as random_pattern
 
 REFERENCE, NUMBA = load("reference"), load("numba")
 TWINS = pytest.mark.parametrize("engine", [REFERENCE, NUMBA], ids=["reference", "numba"])
 NONE = 255  # no device
+DEVICES_OF_A_CELL = [2, 4, 6, 8, 10, 16]  # beyond eight, masks have two bytes
 TOP = 255 * 64  # the highest level of an amplitude
 
 Call = dict[str, Any]
@@ -209,37 +210,6 @@ def lines(draw: st.DrawFn, tiles: int, rows: int) -> Call:
     }
 
 
-# --- wires ----------------------------------------------------------------------------------------
-
-
-@st.composite
-def wires(draw: st.DrawFn, rows: int, columns: int) -> WireParameters:
-    """Resistances by the drop that 20 µS in all cells would make along a line, up to one half."""
-    drops = draw(st.tuples(*[st.sampled_from([1e-4, 0.01, 0.5])] * 2))
-    row, column = (2 * drop / (20 * n**2) for drop, n in zip(drops, (columns, rows), strict=True))
-    unused = draw(st.integers(0, 3))
-    return WireParameters(*map(np.float64, (row, column, (1 + unused) * column)))
-
-
-@st.composite
-def wire_calls(draw: st.DrawFn, size: Size) -> Call:
-    """Pairs of devices from RESET to SET, and unformed ones."""
-    generator = np.random.default_rng(draw(seeds))
-    shape = draw(shapes(size))
-    pair = np.exp(generator.uniform(np.log(0.05), np.log(20), (2, *shape))).astype(np.float32)
-    pair[generator.random(pair.shape) < 0.1] = 0
-    variances = (0.01 * pair**2 * generator.random(pair.shape)).astype(np.float32)
-    return {
-        "plus": pair[0],
-        "minus": pair[1],
-        "plus_variance": variances[0],
-        "minus_variance": variances[1],
-        "wires": draw(wires(*shape[1:])),
-        "mean": np.full(shape, np.nan, np.float32),
-        "variance": np.full(shape, np.nan, np.float32),
-    }
-
-
 # --- devices ------------------------------------------------------------------------------------
 
 
@@ -269,7 +239,7 @@ def device_states(draw: st.DrawFn, size: Size) -> tuple[np.random.Generator, Cal
     """Devices from RESET to beyond SET, and unformed ones; with a tile's clock and the seed."""
     generator = np.random.default_rng(draw(seeds))
     tiles, rows, width = shape = draw(shapes(size))
-    devices = draw(st.sampled_from([2, 4, 6, 8]))
+    devices = draw(st.sampled_from(DEVICES_OF_A_CELL))
     full = (tiles, devices, rows, width)
     g = np.exp(generator.uniform(np.log(0.005), np.log(30), full)).astype(np.float32)
     g[generator.random(full) < 0.1] = 0
@@ -283,6 +253,14 @@ def device_states(draw: st.DrawFn, size: Size) -> tuple[np.random.Generator, Cal
     }
 
 
+def any_significance(generator: np.random.Generator, devices: int) -> np.ndarray:
+    """Factors of the devices of a cell, the same for both polarities; or none: all are 1."""
+    if generator.random() < 0.5:
+        return ALIKE
+    half = np.exp2(generator.uniform(-2, 4, devices // 2)).astype(np.float32)
+    return np.concatenate([half, half])
+
+
 def any_devices(generator: np.random.Generator, shape: tuple[int, ...], devices: int) -> np.ndarray:
     """A device of each cell, or none."""
     device = generator.integers(0, devices, shape).astype(np.uint8)
@@ -294,8 +272,9 @@ def any_filled(generator: np.random.Generator, device: np.ndarray, devices: int)
     """Bits of the SET ones among a cell's other devices of its polarity, or no handing over."""
     half = devices // 2
     polarity = np.where(device < half, 2**half - 1, (2**half - 1) << half)
-    own = np.where(device == NONE, 0, 1 << (device % 8))
-    filled = generator.integers(0, 256, device.shape) & polarity & ~own
+    own = np.where(device == NONE, 0, 1 << np.minimum(device, devices).astype(int))
+    some = generator.integers(0, 2**16, device.shape) & polarity & ~own
+    filled = some & 255 | some >> 8  # bit d mod 8 is that of device d
     return np.where(generator.random(device.shape) < 0.2, NONE, filled).astype(np.uint8)
 
 
@@ -367,7 +346,9 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
     generator, state = draw(device_states(size))
     shape, devices = state["last_s"].shape, state["conductance"].shape[1]
     drift = Drift(t_ref_s=draw(floats(1, 40)), t_on_s=draw(floats(1e-4, 1)))
-    noise = ReadNoise(spread=draw(st.just(0.0) | floats(0, 1)))
+    noise = ReadNoise(
+        spread=draw(st.just(0.0) | floats(0, 1)), floor_us=draw(st.just(0.0) | floats(0, 0.2))
+    )
     if draw(st.booleans()):
         drift = Drift(mean=draw(fits()), std=draw(fits()), t_ref_s=drift.t_ref_s)
         noise = replace(noise, q=draw(fits(draw(st.booleans()))))
@@ -376,15 +357,17 @@ def drift_calls(draw: st.DrawFn, size: Size) -> Call:
     on = draw(st.sampled_from([(drift, noise), (drift, noise), (None, noise), (drift, None)]))
     first = draw(st.integers(0, shape[1]))
     part = (shape[0], draw(st.integers(0, shape[1] - first)), shape[2])
-    select = np.full((1, 1, 1), draw(st.integers(0, 2**devices - 1)), np.uint8)
+    mask = mask_dtype(devices)
+    select = np.full((1, 1, 1), draw(st.integers(0, 2**devices - 1)), mask)
     if draw(st.booleans()):
-        select = generator.integers(0, 2**devices, shape).astype(np.uint8)
+        select = generator.integers(0, 2**devices, shape).astype(mask)
     return {
         **{key: state[key] for key in (*DEVICES, "clock_s")},
         "select": select,
         "identity": state["identity"],
         "fits": state_fits(*on),
         "parameters": state_parameters(draw(floats(5, 25)), *on),
+        "significance": any_significance(generator, devices),
         "slow": draw(slow_noises(shape[0])),
         "first": first,
         "mean": np.full(part, np.nan, np.float32),

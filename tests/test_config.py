@@ -83,7 +83,7 @@ NOT_NEGATIVE = (
     *("circuit.energy_reset_j", "device.g_set_spread", "device.centre_spread"),
     *("device.width_spread", "device.jitter_ua", "device.floor_us"),
     *("device.decades_spread", "device.jitter_spread", "device.floor_spread"),
-    *("drift.t_on_spread", "read_noise.spread"),
+    *("drift.t_on_spread", "read_noise.spread", "read_noise.floor_us"),
     *("wires.row_ohm", "wires.column_ohm"),
 )
 OTHER_NUMBERS = (
@@ -95,7 +95,7 @@ NUMBERS = (*POSITIVE, *NOT_NEGATIVE, *OTHER_NUMBERS)
 INTEGERS = {
     "rows": (1, 65536),
     "columns": (1, 65536),
-    "devices_per_polarity": (1, 4),
+    "devices_per_polarity": (1, 8),
     "dac.bits": (1, 16),
     "dac.phases": (1, 4),
     "adc.bits": (1, 16),
@@ -122,6 +122,7 @@ MOST = {
 }
 BITS = ("dac.bits", "adc.bits", "adc.programming_bits")
 TUPLES = ("drift.mean.cubic", "drift.std.cubic", "read_noise.q.cubic")
+FACTORS = "significance"
 TYPES = {
     "device": "MeltQuench or ProgrammedState",
     "drift": "Drift or None",
@@ -170,7 +171,16 @@ def refused(path: str, value: Any, rule: str, given: str | None = None) -> None:
 
 
 def test_every_field_is_tried_below() -> None:
-    tried = {*NUMBERS, *INTEGERS, *TUPLES, *TYPES, "compensation", "wires.solver", "adc.range"}
+    tried = {
+        *NUMBERS,
+        *INTEGERS,
+        *TUPLES,
+        *TYPES,
+        FACTORS,
+        "compensation",
+        "wires.solver",
+        "adc.range",
+    }
     assert tried == set(paths(HERMES))
 
 
@@ -239,6 +249,19 @@ def test_fits_have_four_coefficients(path: str) -> None:
         refused(path, value, "be a tuple of 4 numbers")
     refused(path, (0.0, 0.0, 0.0, "0"), "be a number", "'0'")
     refused(path, (0.0, 0.0, math.inf, 0.0), "be finite", "inf")
+
+
+def test_significance_has_a_factor_for_each_device() -> None:
+    for value in ((), (1.0,), (1.0, 2.0, 3.0), [4.0, 1.0], 1.0, "41"):
+        refused(FACTORS, value, "be a tuple of 2 numbers (devices_per_polarity) or None")
+    for value in (0.0, -1.0):
+        refused(FACTORS, (4.0, value), "be > 0", repr(value))
+    refused(FACTORS, (4.0, math.inf), "be finite", "inf")
+    refused(FACTORS, (4.0, "1"), "be a number", "'1'")
+    small = {FACTORS: (0.5, 0.25), "g_max_us": 10.0}
+    assert fa.override(HERMES, small).whole_significance == 0.75
+    with pytest.raises(ConfigError, match=r"<= sum\(significance\) \* device.g_set_us \(10.5\)"):
+        fa.override(HERMES, small | {"g_max_us": 11.0})
 
 
 @pytest.mark.parametrize(

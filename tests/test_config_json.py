@@ -105,6 +105,7 @@ core_configs = st.builds(
         t_read_s=floats(1e-9, 1e-6),
         window_s=floats(1e-5, 1),
         slow=st.booleans(),
+        floor_us=share,
         spread=share,
     ),
     faults=st.none() | st.builds(Faults, set_rate=share, reset_rate=share, anywhere_rate=share),

@@ -199,7 +199,7 @@ def test_other_devices_age_from_the_start(engine: str) -> None:
 
 
 @TWINS
-@pytest.mark.parametrize("per_polarity", [1, 2, 4])
+@pytest.mark.parametrize("per_polarity", [1, 2, 4, 5, 8])
 def test_devices_alone_sum_to_the_cell(engine: str, per_polarity: int) -> None:
     config = quiet(
         device=MeltQuench(),
@@ -211,7 +211,7 @@ def test_devices_alone_sum_to_the_cell(engine: str, per_polarity: int) -> None:
     core = blank(config, engine=engine)
     count = 2 * per_polarity
     for d in range(count):
-        pulse(core, d, 40 + 5 * d)
+        pulse(core, d, 40 + 5 * (d % 8))
     core.wait(1.0)
     alone = np.array([rows_of(core, 1 << d) for d in range(count)], dtype=float)
     assert (alone[:per_polarity] > 0).all()

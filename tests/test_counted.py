@@ -13,6 +13,7 @@ from interrupts import GDP, IP, digest, interrupted, program
 from strategies import NONE, SIZES, TWINS, Size
 from test_engine_gradient import one_cell
 from test_engine_increments import counted_devices
+from tolerances import EPS
 
 import fastaimc as fa
 from fastaimc.config import (
@@ -253,3 +254,11 @@ def test_the_textbook_form_is_refused() -> None:
 def test_what_a_cell_can_reach() -> None:
     with pytest.raises(fa.ConfigError, match=r"device.high_us - device.low_us\) \(11.9\)"):
         core(AccumulativeSet(), g_max_us=12.0)
+
+
+def test_read_noise_of_the_preset() -> None:
+    """0.03 G + 0.13 µS of every device that conducts (Nandakumar et al., 2018)."""
+    config = fa.override(presets.pcm_nandakumar(), {"drift": None})
+    core = fa.program(WEIGHTS, config, IP, seed=3).core
+    wanted = ((0.03 * core.conductance.astype(np.float64) + 0.13) ** 2).sum(axis=1)
+    np.testing.assert_allclose(core.matrices()[1], wanted, rtol=20 * EPS)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strategies import NONE, REFERENCE, SIZES, TINY, TOP, TWINS, Call, Result, Size
 
 from fastaimc.engine import Engine
-from fastaimc.parameters import F32, StepParameters
+from fastaimc.parameters import ALIKE, F32, StepParameters
 from fastaimc.reference.controller import LEVELS
 from fastaimc.reference.gradient import estimate
 
@@ -29,7 +29,7 @@ def rule(call: Call, error: np.ndarray, scale: float, shift: np.ndarray) -> dict
     up = np.where(call["device"] < p.devices / 2, error, -error) > 0  # towards higher levels
     at_an_end = (call["level"] == TOP) | ((call["level"] == 0) & ~up)
     alone = {
-        "reading": error,
+        "reading": error * controllers.factors(call, call["device"]),
         "first": 0,
         "dark": np.zeros((shape[0], shape[2])),
         "targets": np.zeros(shape),
@@ -42,6 +42,7 @@ def rule(call: Call, error: np.ndarray, scale: float, shift: np.ndarray) -> dict
         "level": np.where(at_an_end, call["level"], call["level"] + shift).astype(np.float64),
         "curve": call["curve"],
         "scatter": call["scatter"],
+        "significance": call["significance"],
         "change": call["change"],
         "parameters": p._replace(
             margin=0, kappa=0, gain=float(p.gain) * scale, max_step=float(p.max_step) * scale
@@ -65,7 +66,9 @@ def hold_choice(
     exact = rule(call, error, 1, 0 * error)
     given = exact["device"] != call["device"]
     start = np.where(given, call["curve"][0], call["curve"][call["aim"]])
-    slack = d_error + tolerances.CURVE_RELATIVE * (start + np.abs(error))
+    share = controllers.factors(call, exact["device"]) / controllers.factors(call, call["device"])
+    slack = d_error + tolerances.CURVE_RELATIVE * (start * share + np.abs(error))
+    slack += np.where(share != 1, tolerances.HEIR_RELATIVE, 0) * np.abs(error)
     clear = (written["fire"] != NONE) & (np.abs(error) > slack)
     ends = [
         rule(
@@ -95,6 +98,11 @@ def hold_pulses(
     d_standard: np.ndarray,
 ) -> np.ndarray:
     """Hold both twins' choice of pulses; return the cells in which it must be the same one."""
+    own, rounded = controllers.factors(call, call["device"]), tolerances.OWN_RELATIVE
+    rounded *= call["significance"].size > 0
+    error, standard = error / own, standard / own
+    d_error = d_error / own + rounded * np.abs(error)
+    d_standard = d_standard / own + rounded * standard
     p = StepParameters(*(float(value) for value in call["parameters"]))
     threshold = np.maximum(p.margin * call["scatter"][call["aim"]], p.kappa * standard)
     slack = d_error + p.kappa * d_standard + 2 * tolerances.EPS * threshold
@@ -280,6 +288,7 @@ def one_cell(
         "aim": cell(aim, np.uint8),
         "curve": curve,
         "scatter": FLAT.copy(),
+        "significance": ALIKE,
         "change": np.zeros((4, 0), np.float32),
         "parameters": StepParameters(**{k: F32(v) for k, v in (step | parameters).items()}),
         "fire": cell(77, np.uint8),
@@ -348,27 +357,13 @@ def test_a_flat_curve_bounds_the_step_by_its_least_slope(engine: Engine) -> None
         (dict(reading=300.0, level=TOP, filled=2), 1, 0, 255),
     ],
 )
-def test_handing_over(
-    engine: Engine, given_: dict[str, float], device: int, filled: int, aim: int
-) -> None:
+def test_handing_over(engine: Engine, given_: Call, device: int, filled: int, aim: int) -> None:
     result = strategies.run(engine, "verify_pulses", one_cell(**given_, devices=6))
     written = {key: value.item() for key, value in result.written.items()}
     assert (written["device"], written["filled"], written["aim"]) == (device, filled, aim)
     assert written["fire"] == device
     if device != given_.get("device", 0):
         assert (written["level"], written["code"], written["swing"]) == (aim * LEVELS, aim, 0)
-
-
-@pytest.mark.nojit
-@TWINS
-@pytest.mark.parametrize("devices", [2, 4, 6, 8])
-def test_the_second_half_of_the_devices_subtracts(engine: Engine, devices: int) -> None:
-    for device in range(devices):
-        call = one_cell(reading=8.0, device=device, devices=devices)
-        result = strategies.run(engine, "verify_pulses", call)
-        assert result.written["fire"].item() == device
-        sign = 1 if device < devices // 2 else -1
-        assert result.written["level"].item() == (100 + 8 * sign) * LEVELS
 
 
 @pytest.mark.nojit

@@ -9,7 +9,7 @@ from strategies import LINES, NUMBA, REFERENCE, TINY, WIDE, Call, Size
 
 from fastaimc.engine import NO_PATTERN, Engine
 from fastaimc.kernels import jit
-from fastaimc.parameters import F32
+from fastaimc.parameters import F32, mask_dtype
 
 SIZES = pytest.mark.parametrize(
     ("size", "in_lines"),
@@ -22,7 +22,7 @@ SIZES = pytest.mark.parametrize(
 ADC = ("columns", "full_scale", "half_codes")
 STATE = (
     *("conductance", "last_device", "last_s", "clock_s"),
-    *("identity", "fits", "parameters", "slow"),
+    *("identity", "fits", "parameters", "significance", "slow"),
 )
 
 
@@ -49,7 +49,7 @@ def in_two(engine: Engine, call: Call) -> np.ndarray:
     """What drift and the MVM of the same engine give."""
     tiles, devices, rows, columns = call["conductance"].shape
     mean, variance = np.empty((2, tiles, rows, columns), np.float32)
-    every = np.full((1, 1, 1), 2**devices - 1, np.uint8)
+    every = np.full((1, 1, 1), 2**devices - 1, mask_dtype(devices))
     state = [call[key] for key in STATE]
     engine.drift(*state[:4], every, *state[4:], 0, mean, variance)
     return engine.mvm(

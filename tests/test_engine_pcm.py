@@ -12,7 +12,7 @@ from strategies import NONE, SIZES, TINY, TWINS, Call, Size
 from fastaimc.config import Drift, MeltQuench, ReadNoise
 from fastaimc.config.device import state_fits, state_parameters
 from fastaimc.engine import NO_SLOW_NOISE, Engine
-from fastaimc.parameters import F32, FitParameters, PulseParameters
+from fastaimc.parameters import ALIKE, F32, FitParameters, PulseParameters, mask_dtype
 from fastaimc.reference import pcm as reference
 from fastaimc.reference import philox
 
@@ -142,7 +142,7 @@ def drift_bounds(call: Call) -> tuple[np.ndarray, np.ndarray]:
     z_q = reference.cell_normals(*who, 0, philox.READ_NOISE_SPREAD)
     now = call["clock_s"].astype(np.float32)[:, None, None]
     total, mean, variance = (np.zeros(call["last_s"].shape) for _ in range(3))
-    devices = g.shape[1]
+    devices, weighted = g.shape[1], call["significance"].size > 0
     slow = reference.slow_noise(call["identity"], g.shape, call["slow"])
     d_slow = slow_error(call)
     for index in range(devices):
@@ -158,18 +158,25 @@ def drift_bounds(call: Call) -> tuple[np.ndarray, np.ndarray]:
         g_now, d_g, noise, d_noise = tolerances.drifted(
             g[:, index], log_age, z[:, index], x, fits, d_log_age, loudness
         )
-        chosen = (call["select"] >> index) & 1
+        factor = call["significance"][index].astype(np.float64) if weighted else 1.0
+        chosen = ((call["select"] >> index) & 1) * factor
         # g + noise·slow, fused, and not below zero
         fluctuation = noise * np.abs(slow[:, index])
         mean += chosen * (d_g + d_noise * np.abs(slow[:, index]) + noise * d_slow[:, index])
         mean += chosen * tolerances.EPS * (g_now + fluctuation)
         total += chosen * (g_now + fluctuation)
-        # squared, times the band, summed: three roundings and those of the sum
-        square = noise**2 * tolerances.sums(devices + 3)
-        variance += chosen * float(p.noise_band) * ((2 * noise + d_noise) * d_noise + square)
+        # squared, times the band, summed: three roundings and those of the sum, and two of a
+        # factor squared, times the band
+        noise = noise + float(p.noise_floor) * (g_now > 0)
+        d_noise = d_noise + tolerances.EPS * noise
+        square = noise**2 * tolerances.sums(devices + 3 + 2 * weighted)
+        variance += (
+            chosen * factor * float(p.noise_band) * ((2 * noise + d_noise) * d_noise + square)
+        )
     rounding = (tolerances.sums(devices) + tolerances.EPS) * total
     rows = slice(call["first"], call["first"] + call["mean"].shape[1])
-    tiny = tolerances.SMALLEST * devices  # squares of what is nearly nothing
+    largest = float(call["significance"].max(initial=1))
+    tiny = tolerances.SMALLEST * devices * largest**2  # squares of what is nearly nothing
     return (
         (tolerances.SECOND_ORDER * (mean + rounding) + tiny)[:, rows],
         (tolerances.SECOND_ORDER * variance + tiny)[:, rows],
@@ -189,7 +196,7 @@ def test_drift(size: Size, data: st.DataObject) -> None:
 
 @pytest.mark.nojit
 @TWINS
-@pytest.mark.parametrize("devices", [2, 4, 6, 8])
+@pytest.mark.parametrize("devices", strategies.DEVICES_OF_A_CELL)
 def test_selection_and_signs(engine: Engine, devices: int) -> None:
     """Without drift a selection conducts its sum; the second half subtracts; 1 bit a device."""
     g = 2.0 ** np.arange(devices, dtype=np.float32)[None, :, None, None]
@@ -202,10 +209,11 @@ def test_selection_and_signs(engine: Engine, devices: int) -> None:
             np.full((1, 2, 3), NONE, np.uint8),
             np.zeros((1, 2, 3), np.float32),
             np.array([1e3]),
-            np.full((1, 1, 1), select, np.uint8),
+            np.full((1, 1, 1), select, mask_dtype(devices)),
             np.zeros((1, 3), np.uint32),
             state_fits(None, None),
             state_parameters(10, None, None),
+            ALIKE,
             NO_SLOW_NOISE,
             0,
             mean,
@@ -234,6 +242,7 @@ def test_only_the_last_device_is_young(engine: Engine) -> None:
             np.zeros((1, 3), np.uint32),
             state_fits(drift, ReadNoise()),
             state_parameters(10.35, drift, ReadNoise()),
+            ALIKE,
             NO_SLOW_NOISE,
             0,
             mean,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodal import dense_wires
 from strategies import NUMBA, SIZES, TINY, TWINS, WIDE, Call, Size
+from wire_strategies import wire_calls
 
 from fastaimc.engine import Engine
 from fastaimc.kernels import jit, vector
@@ -45,7 +46,7 @@ def estimate(engine: Engine, plus: np.ndarray, minus: np.ndarray, wires: WirePar
 @SIZES
 @given(data=st.data())
 def test_estimate(size: Size, data: st.DataObject) -> None:
-    call = data.draw(strategies.wire_calls(size))
+    call = data.draw(wire_calls(size))
     found, expected = (result.written for result in strategies.twins("estimate_wires", call))
     for t in range(len(call["plus"])):
         mean, variance = tolerances.wired(call["plus"][t], call["minus"][t], call["wires"])
@@ -57,7 +58,7 @@ def test_estimate(size: Size, data: st.DataObject) -> None:
 @SIZES
 @given(data=st.data())
 def test_relaxation(size: Size, data: st.DataObject) -> None:
-    call = data.draw(strategies.wire_calls(size))
+    call = data.draw(wire_calls(size))
     call = relaxed(call, 0.0, data.draw(st.integers(1, 4)))
     found, expected = strategies.twins("relax_wires", call)
     scale = np.abs(expected.written["out"]).max(axis=1, keepdims=True)
@@ -71,13 +72,13 @@ def test_relaxation(size: Size, data: st.DataObject) -> None:
 
 
 @pytest.mark.nojit
-@given(call=strategies.wire_calls(TINY))
+@given(call=wire_calls(TINY))
 def test_read_only_arguments(call: Call) -> None:
     strategies.accepts_read_only("estimate_wires", call)
     strategies.accepts_read_only("relax_wires", relaxed(call, 0.0, 2))
 
 
-@given(call=strategies.wire_calls(WIDE))
+@given(call=wire_calls(WIDE))
 def test_no_bit_depends_on_how_the_work_is_shared(call: Call) -> None:
     calls = {"estimate_wires": call, "relax_wires": relaxed(call, 1e-6, 20)}
     whole = {name: strategies.run(NUMBA, name, call).written for name, call in calls.items()}
@@ -114,7 +115,7 @@ def test_mixed_lanes(kinds: tuple[type, type, type]) -> None:
 @given(data=st.data())
 def test_relaxation_ends_at_the_solution(engine: Engine, data: st.DataObject) -> None:
     """Within the error that it says is left, and rounding."""
-    call = relaxed(data.draw(strategies.wire_calls(TINY)), 1e-7, 50)
+    call = relaxed(data.draw(wire_calls(TINY)), 1e-7, 50)
     result = strategies.run(engine, "relax_wires", call)
     assert (result.out <= 1e-7).all()
     for t, out in enumerate(result.written["out"]):

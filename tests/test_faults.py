@@ -25,7 +25,7 @@ WEIGHTS = np.random.default_rng(0).standard_normal((40, 50))
 def fault_calls(draw: st.DrawFn, size: Size) -> Call:
     generator = np.random.default_rng(draw(strategies.seeds))
     tiles, rows, columns = draw(strategies.shapes(size))
-    devices = draw(st.sampled_from([2, 4, 6, 8]))
+    devices = draw(st.sampled_from(strategies.DEVICES_OF_A_CELL))
     kind = generator.integers(0, 4, (tiles, devices, rows, columns)).astype(np.uint8)
     kind[generator.random(kind.shape) < 0.7] = 0
     return {

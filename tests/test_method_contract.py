@@ -55,12 +55,12 @@ METHODS = pytest.mark.parametrize("method", SOME.values(), ids=SOME.keys())
 # --- pulses ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("devices", [2, 4, 8, 16])
 @pytest.mark.parametrize("allocation", ["two_device", "max_fill"])
 @METHODS
 def test_pulses_are_lawful(method: Any, allocation: str, devices: int) -> None:
     """The chip refuses indices and codes beyond its range, two analog devices in a cell, and writes
-    into its targets; here it is programmed with one, two and four devices per polarity."""
+    into its targets; here it is programmed with one, two, four and eight devices per polarity."""
     method = dataclasses.replace(method, allocation=allocation)
     chip = coarse(wanted() * np.float32(devices / 5), devices=devices, spread=2)
     state, start = program(method, chip)
@@ -71,7 +71,8 @@ def test_pulses_are_lawful(method: Any, allocation: str, devices: int) -> None:
     rest = chip.last_code[others]
     assert ((rest == SET) | (rest == RESET)).all()
     if getattr(method, "verify", "cell") == "cell":  # the textbook form hands nothing over
-        filled = ((state["filled"][:, None] >> index) & 1).astype(bool)
+        same = (index < devices // 2) == (state["device"][:, None] < devices // 2)
+        filled = same & ((state["filled"][:, None] >> index % 8) & 1).astype(bool)
         assert (chip.last_code[filled] == SET).all()
         assert (chip.last_code[others & ~filled] == RESET).all()
     # All conduct on their target's side: those of the other polarity stay in RESET.

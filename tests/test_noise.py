@@ -12,6 +12,7 @@ from fastaimc.config import Drift, ReadNoise
 from fastaimc.config.device import state_fits, state_parameters
 from fastaimc.engine import Engine
 from fastaimc.noise import ALL_THAT_PASSED, Watch, octaves
+from fastaimc.parameters import ALIKE
 
 NOISE = ReadNoise(slow=True)
 SCALE_US = 10.35
@@ -93,6 +94,7 @@ def fluctuation(engine: Engine, seconds: float, rows: int = 100, number: int = 0
             np.array([[1, 2, number]], np.uint32),
             state_fits(Drift(), noise),
             state_parameters(SCALE_US, Drift(), noise),
+            ALIKE,
             octaves(noise, np.array([seconds])),
             0,
             mean,

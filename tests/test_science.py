@@ -13,7 +13,7 @@ from fastaimc.config import Drift, MeltQuench, ReadNoise
 from fastaimc.config.circuit import half_codes
 from fastaimc.config.device import state_fits, state_parameters
 from fastaimc.engine import INPUT_KINDS, NO_PATTERN, NO_SLOW_NOISE, Engine
-from fastaimc.parameters import F32, FitParameters, StepParameters
+from fastaimc.parameters import ALIKE, F32, FitParameters, StepParameters
 from fastaimc.reference import pcm, philox
 
 SCALE_US = 10.35  # HERMES, one device
@@ -252,7 +252,7 @@ def conduct(
         state_parameters(SCALE_US, Drift(), ReadNoise()),
     )
     clock, select = np.array([seconds]), np.full((1, 1, 1), 1, np.uint8)
-    at = (clock, select, IDENTITY, fits, parameters, NO_SLOW_NOISE)
+    at = (clock, select, IDENTITY, fits, parameters, ALIKE, NO_SLOW_NOISE)
     engine.drift(*state, *at, 0, mean, variance)
     np.testing.assert_array_equal(conductance, before)  # drift is evaluated, never written
     return mean.ravel().astype(np.float64), variance.ravel().astype(np.float64)
@@ -342,8 +342,7 @@ def estimates(
         np.zeros(shape, np.int8),
         np.full(shape, 128, np.uint8),
         np.arange(255, -1, -1, dtype=np.float32) * F32(2**-6),
-        np.zeros(256, np.float32),
-        np.zeros((4, 0), np.float32),
+        *(np.zeros(256, np.float32), ALIKE, np.zeros((4, 0), np.float32)),
         StepParameters(*(F32(value) for value in (0, kappa, 1, 255, 2**-6, 2))),
         fire,
         code,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from interrupts import Presser
 from nodal import dense_wires
-from strategies import TINY, wire_calls
+from strategies import TINY
+from wire_strategies import wire_calls
 
 import fastaimc as fa
 from fastaimc.circuit import effective as effective_module

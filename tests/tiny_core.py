@@ -10,6 +10,7 @@ import pytest
 from fastaimc import engine as engines
 from fastaimc.config import ADC, DAC, CoreConfig, Drift, MeltQuench, StateFit
 from fastaimc.core import Core
+from fastaimc.parameters import mask_dtype
 
 NU = 0.05
 IDEAL_ADC = ADC(bits=None, gain_std=0, offset_std=0, inl_std=0)
@@ -56,7 +57,11 @@ def pulse(core: Core, device: int, code: int) -> None:
 
 
 def rows_of(core: Core, select: int | None = None, fine: bool = False) -> np.ndarray:
-    chosen = None if select is None else np.full((1, 1, 1), select, dtype=np.uint8)
+    chosen = (
+        None
+        if select is None
+        else np.full((1, 1, 1), select, dtype=mask_dtype(core.config.devices))
+    )
     return core.read_rows(np.arange(core.shape[1]), chosen, fine)
 
 

@@ -275,6 +275,12 @@ STEP_RELATIVE = 6 * EPS
 STEP_LEVELS = 255 * 64 * EPS * (2 * 4 + 1)
 
 
+# A cell's error over the significance of its device: one quotient.  An heir's share of it: a
+# quotient of two factors and a product.
+OWN_RELATIVE = EPS
+HEIR_RELATIVE = 2 * EPS
+
+
 def wired(
     plus: np.ndarray, minus: np.ndarray, wires: WireParameters
 ) -> tuple[np.ndarray, np.ndarray]:

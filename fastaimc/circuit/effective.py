@@ -127,7 +127,7 @@ def behind(
     half, shape = config.devices_per_polarity, out[0].shape
     devices = np.empty((4, *shape), dtype=np.float32)
     for polarity in range(2):
-        own = np.uint8((2**half - 1) << (half * polarity))
+        own = select.dtype.type((2**half - 1) << (half * polarity))
         read(select & own, (devices[polarity], devices[2 + polarity]))
     np.negative(devices[1], out=devices[1])
     return effective(engine, config.wires, config.rows - shape[1], devices, out, kept)

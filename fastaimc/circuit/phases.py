@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastaimc.engine import NO_PATTERN, Engine
-from fastaimc.parameters import F32
+from fastaimc.parameters import F32, mask_dtype
 
 Pair = tuple[np.ndarray, np.ndarray]  # mean and variance, (tile, row, column), float32
 ADCs = tuple[np.ndarray, np.ndarray, np.float32]  # columns, full scale, codes; see Engine.mvm
@@ -42,7 +42,7 @@ def selections(phases: int, devices: int) -> tuple[np.ndarray, ...]:
     """
     half = 2 ** (devices // 2) - 1
     chosen = (half, half << devices // 2) if phases == 4 else (2**devices - 1,)
-    return tuple(np.full((1, 1, 1), bits, dtype=np.uint8) for bits in chosen)
+    return tuple(np.full((1, 1, 1), bits, dtype=mask_dtype(devices)) for bits in chosen)
 
 
 def turn(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:

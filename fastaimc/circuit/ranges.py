@@ -67,7 +67,7 @@ def _leak(extent: np.ndarray, config: CoreConfig) -> float:
     if config.dac.phases < 4 or not isinstance(device, MeltQuench):
         return 0.0
     reset = device.g_set_us * 10**-device.decades
-    return float(HALF_MEAN * extent[0] * config.devices_per_polarity * reset)
+    return float(HALF_MEAN * extent[0] * config.whole_significance * reset)
 
 
 def own_ranges(

@@ -22,7 +22,7 @@ from fastaimc.config.incremental import AccumulativeSet, ExponentialStep, SoftBo
 from fastaimc.config.table import PulseTable, PythonDevice
 from fastaimc.config.wires import Wires
 from fastaimc.errors import ConfigError, check_choice, check_integer, check_number, check_type
-from fastaimc.parameters import StateParameters
+from fastaimc.parameters import ALIKE, F32, StateParameters
 
 Counted = AccumulativeSet | SoftBounds | ExponentialStep | PulseTable | PythonDevice
 Device = MeltQuench | ProgrammedState | Counted
@@ -54,6 +54,11 @@ class CoreConfig:
         Size of the physical crossbar; a larger matrix is cut into tiles.
     devices_per_polarity
         Devices of a unit cell that add to its conductance, and as many that subtract.
+    significance
+        Factor on the conductance of each device of a polarity, the same for both, in digital or by
+        mirrored currents: a cell conducts the sum of ``factor (g+ - g-)``.  None: all 1.  A more
+        and a less significant pair make the cells of Ambrogio et al., Nature 558, 60 (2018), and of
+        Mackin et al., Nat. Commun. 13, 3765 (2022).  A device of factor s loads wires as s do.
     g_max_us
         Conductance of a cell that holds the largest weight of its column, µS.
     device
@@ -87,6 +92,7 @@ class CoreConfig:
     rows: int = 256  # HERMES (Khaddam-Aljameh et al., JSSC 57, 1027, 2022)
     columns: int = 256  # HERMES
     devices_per_polarity: int = 2  # HERMES
+    significance: tuple[float, ...] | None = None  # HERMES: all alike
     g_max_us: float = 20.0  # HERMES: two devices of up to 10 µS
     weight_quantile: float = 1.0  # assumption: the largest, nothing is clipped
     device: Device = field(default_factory=MeltQuench)
@@ -104,7 +110,9 @@ class CoreConfig:
     def __post_init__(self) -> None:
         check_integer("rows", self.rows, 1, MAX_SIZE)
         check_integer("columns", self.columns, 1, MAX_SIZE)
-        check_integer("devices_per_polarity", self.devices_per_polarity, 1, 4)
+        check_integer("devices_per_polarity", self.devices_per_polarity, 1, 8)
+        if self.significance is not None:
+            _check_significance(self.significance, self.devices_per_polarity)
         check_number("g_max_us", self.g_max_us, above=0)
         check_number("weight_quantile", self.weight_quantile, above=0, most=1)
         check_number("state_scale_us", self.state_scale_us, above=0)
@@ -123,17 +131,30 @@ class CoreConfig:
         for name, kinds in parts:
             check_type(name, getattr(self, name), *kinds)
         most, name = device_reach(self.device)
-        reach = self.devices_per_polarity * most
+        reach = self.whole_significance * most
         if self.g_max_us > reach:
+            count = "sum(significance)" if self.significance else "devices_per_polarity"
             raise ConfigError(
-                f"g_max_us must be <= devices_per_polarity * {name} ({reach:g}), "
-                f"got {self.g_max_us:g}"
+                f"g_max_us must be <= {count} * {name} ({reach:g}), got {self.g_max_us:g}"
             )
 
     @property
     def devices(self) -> int:
         """Devices of a unit cell, both polarities."""
         return 2 * self.devices_per_polarity
+
+    @property
+    def whole_significance(self) -> float:
+        """Sum of the factors on the devices of a polarity; their number where all are 1."""
+        return float(
+            self.devices_per_polarity if self.significance is None else sum(self.significance)
+        )
+
+    def device_significance(self) -> np.ndarray:
+        """Return the factor on every device of a cell, (devices,), float32; (0,): all are 1."""
+        if self.significance is None or all(value == 1 for value in self.significance):
+            return ALIKE
+        return np.array(2 * self.significance, dtype=F32)
 
     @property
     def plain_columns(self) -> bool:
@@ -147,3 +168,14 @@ class CoreConfig:
     def state_parameters(self) -> StateParameters:
         """Return the rest of drift and read noise as the engines take it."""
         return state_parameters(self.state_scale_us, self.drift, self.read_noise)
+
+
+def _check_significance(factors: object, count: int) -> None:
+    """Raise `ConfigError` unless there is a factor above zero for each device of a polarity."""
+    if not isinstance(factors, tuple) or len(factors) != count:
+        raise ConfigError(
+            f"significance must be a tuple of {count} numbers (devices_per_polarity) or None, "
+            f"got {factors!r}"
+        )
+    for value in factors:
+        check_number("significance", value, above=0)

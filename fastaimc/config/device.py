@@ -237,6 +237,7 @@ class ReadNoise:
     window_s: float = 34e-6  # assumption: a batch of 256 MVMs of 133 ns; slower noise is not fast
     slow: bool = False  # assumption: off, as in the published figures of the fast noise
     spread: float = 0.0  # assumption: std over devices of ln Q, fast and slow noise alike; none
+    floor_us: float = 0.0  # assumption: what a device's fast noise is larger by; nothing
 
     def __post_init__(self) -> None:
         check_type("read_noise.q", self.q, StateFit)
@@ -244,6 +245,7 @@ class ReadNoise:
         check_number("read_noise.window_s", self.window_s, least=self.t_read_s)
         check_type("read_noise.slow", self.slow, bool)
         check_number("read_noise.spread", self.spread, least=0, most=1)
+        check_number("read_noise.floor_us", self.floor_us, least=0)
 
     @property
     def band(self) -> float:
@@ -296,6 +298,7 @@ def state_parameters(
         t_on_spread=F32(drift.t_on_spread if drift else 0.0),
         redraw=F32(drift.redraw if drift else False),
         noise_spread=F32(read_noise.spread if read_noise else 0.0),
+        noise_floor=F32(read_noise.floor_us / math.sqrt(read_noise.band) if read_noise else 0.0),
     )
 
 

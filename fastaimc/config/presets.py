@@ -9,6 +9,8 @@ from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, ProgrammedState, ReadNoise, StateFit
 from fastaimc.config.incremental import AccumulativeSet
 
+BAND = math.sqrt(ReadNoise().band)  # what a relative noise is over Q
+
 
 def hermes() -> CoreConfig:
     """Return the HERMES core: 256×256 cells of four PCM devices, 8-bit converters, one phase.
@@ -130,7 +132,8 @@ def pcm_nandakumar() -> CoreConfig:
     """Return cells of 90 nm PCM that accumulate SET pulses, in HERMES' converters.
 
     Nandakumar et al., J. Appl. Phys. 124, 152135 (2018): one device per polarity, with its drift
-    from 38.6 s on.  The largest conductance, what ten pulses reach on average, is an assumption.
+    from 38.6 s on, and its read noise of 0.03 G + 0.13 µS.  The largest conductance, what ten
+    pulses reach on average, is an assumption.
 
     Examples
     --------
@@ -145,7 +148,7 @@ def pcm_nandakumar() -> CoreConfig:
         drift=Drift(
             mean=StateFit(low=0.04, high=0.04), std=StateFit(low=0.0, high=0.0), t_ref_s=38.6
         ),
-        read_noise=None,
+        read_noise=ReadNoise(q=StateFit(low=0.03 / BAND, high=0.03 / BAND), floor_us=0.13),
         adc=ADC(cell_lsb_us=0.129),
         t_eval_s=38.6,
     )

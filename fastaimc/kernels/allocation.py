@@ -10,9 +10,11 @@ from fastaimc.kernels.controller import NONE, code_before
 from fastaimc.kernels.jit import helper, inlined, kernel, run
 from fastaimc.kernels.launch import launch
 from fastaimc.kernels.vector import COUNTED
+from fastaimc.parameters import MOST_BITS
 
 _ZERO = np.float32(0.0)
 _RESET = np.uint8(255)
+_NEVER = np.float32(-np.inf)
 _ONE = np.float64(1.0)
 
 
@@ -40,6 +42,15 @@ def _largest(values: np.ndarray, t: int, row: int, column: int, used: int) -> in
     return best
 
 
+@inlined
+def _together(values: np.ndarray, t: int, row: int, column: int) -> np.float32:
+    """What all devices of a cell's polarity add to it."""
+    total = _ZERO
+    for index in range(values.shape[0]):
+        total += values[index, t, row, column]
+    return total
+
+
 @helper
 def _allocate_share(
     begin: int,
@@ -48,6 +59,7 @@ def _allocate_share(
     values: np.ndarray,
     curve: np.ndarray,
     pivots: np.ndarray,
+    significance: np.ndarray,
     device: np.ndarray,
     filled: np.ndarray,
     aim: np.ndarray,
@@ -65,24 +77,29 @@ def _allocate_share(
             target = targets[t, row, column]
             offset = 0 if target >= _ZERO else half
             left, vc = abs(target), 0 if alike else column
-            analog, bits, used = int(NONE), 0, 0
+            analog, bits, used, passed = int(NONE), 0, 0, int(NONE)
+            later = _together(values, vt, vr, vc) if significance.size > 0 else _NEVER
             for rank in range(half):
                 best = _largest(values, vt, vr, vc, used)
                 used |= 1 << best
+                this = offset + best
                 found = analog != NONE
                 if rank > 0:
-                    beyond = found and target != _ZERO
-                    surplus[rank - 1, t, row, column] = offset + best if beyond else NONE
+                    idle = this if found else passed
+                    surplus[rank - 1, t, row, column] = idle if target != _ZERO else NONE
                 if not found:
                     g = values[best, vt, vr, vc]
-                    if left <= g or rank == half - 1:
-                        analog = offset + best
-                    else:
-                        bits |= 1 << (offset + best)
+                    later -= g
+                    passed = this if left <= later and rank < half - 1 else int(NONE)
+                    if passed == NONE and (left <= g or rank == half - 1):
+                        analog = this
+                    elif passed == NONE:
+                        bits |= 1 << (this % MOST_BITS)
                         left -= g
             device[t, row, column] = analog
             filled[t, row, column] = bits
-            aim[t, row, column] = _nearest_code(curve, pivots, left)
+            own = left / significance[analog] if significance.size > 0 else left
+            aim[t, row, column] = _nearest_code(curve, pivots, own)
             if rest.size > 0:
                 rest[t, row, column] = left if target >= _ZERO else -left
 
@@ -96,6 +113,7 @@ def allocate(
     targets: np.ndarray,
     values: np.ndarray,
     curve: np.ndarray,
+    significance: np.ndarray,
     device: np.ndarray,
     filled: np.ndarray,
     aim: np.ndarray,
@@ -106,4 +124,5 @@ def allocate(
     tiles, rows, columns = targets.shape
     pivots = np.ascontiguousarray(curve[::COUNTED])
     written = (device, filled, aim, surplus, rest)
-    run(_allocate, tiles * rows, columns, targets, values, curve, pivots, *written)
+    tables = (values, curve, pivots, significance)
+    run(_allocate, tiles * rows, columns, targets, *tables, *written)

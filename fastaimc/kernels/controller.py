@@ -7,7 +7,7 @@ import numpy as np
 from fastaimc.kernels.elementary import power_of_two
 from fastaimc.kernels.jit import helper, inlined, kernel
 from fastaimc.kernels.vector import COUNTED, count_at_least
-from fastaimc.parameters import Cells, Rule, StepParameters
+from fastaimc.parameters import MOST_BITS, Cells, Rule, StepParameters
 
 LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
 LEVEL_BITS = 6
@@ -54,12 +54,21 @@ def rule_of(
     ahead: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    significance: np.ndarray,
     change: np.ndarray,
     step: StepParameters,
 ) -> Rule:
     """Return the tables of a rule: those of the curve are worked out here."""
     pivots = np.ascontiguousarray(curve[::COUNTED])
-    return Rule(ahead, curve, pivots, slopes(curve), scatter, change, step)
+    tables = (ahead, curve, pivots, slopes(curve), scatter)
+    return Rule(*tables, by_device(significance), change, step)
+
+
+def by_device(significance: np.ndarray) -> np.ndarray:
+    """Return the significance by the number of a device, none included, (256,); or (0,) of (0,)."""
+    table = np.ones(256 if significance.size else 0, np.float32)
+    table[: significance.size] = significance
+    return table
 
 
 @kernel
@@ -116,15 +125,17 @@ def _heir(
     half = devices // 2
     low = 0 if int(device) < half else half
     for other in range(low, low + half):
-        if other != int(device) and (int(filled) >> other) & 1 == wanted:
+        if other != int(device) and (int(filled) >> (other % MOST_BITS)) & 1 == wanted:
             return np.uint8(other)
     return NONE
 
 
 @inlined
-def wanted(target: np.float32, aim: np.uint8, gain: np.float32, ahead: np.ndarray) -> np.float32:
+def wanted(
+    target: np.float32, aim: np.uint8, gain: np.float32, ahead: np.ndarray, factor: np.float32
+) -> np.float32:
     """What a cell is to show now, so that drift brings it to its target."""
-    extra = ahead[aim]
+    extra = ahead[aim] * factor
     extra = extra if target > _ZERO else -extra
     extra = extra if target != _ZERO else _ZERO
     return target * gain + extra
@@ -150,6 +161,19 @@ def average_row(value: np.ndarray, standard_error: np.ndarray, at: int, cells: C
         count[column] = np.uint8(n)
         value[column] = after / n
         standard_error[column] = standard_error[column] / np.sqrt(n)
+
+
+@helper
+def to_devices(
+    error: np.ndarray, standard_error: np.ndarray, at: int, cells: Cells, rule: Rule
+) -> None:
+    """Turn errors of a row's cells into those of their analog devices; it begins at cell `at`."""
+    if rule.significance.size > 0:
+        device = cells.device[at : at + error.shape[0]]
+        for column in range(error.shape[0]):
+            factor = rule.significance[device[column]]
+            error[column] /= factor
+            standard_error[column] /= factor
 
 
 def flat(cells: Cells) -> Cells:
@@ -222,13 +246,15 @@ def _keep_large(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rule
 @inlined
 def _hand_over(heir: np.uint8, too_high: np.float32, cell: int, cells: Cells, rule: Rule) -> None:
     """Make another device of a cell the analog one."""
+    if rule.significance.size > 0:
+        too_high *= rule.significance[cells.device[cell]] / rule.significance[heir]
     wanted = -too_high if too_high < _ZERO else rule.curve[0] - too_high
     cells.aim[cell] = np.uint8(np.rint(code_at(rule.curve, rule.pivots, wanted)))
     before = int(cells.filled[cell])
     cells.filled[cell] = np.uint8(
-        before | (1 << int(cells.device[cell]))
+        before | (1 << (int(cells.device[cell]) % MOST_BITS))
         if too_high < _ZERO
-        else before & (255 - (1 << int(heir)))
+        else before & (255 - (1 << (int(heir) % MOST_BITS)))
     )
     cells.device[cell] = heir
     cells.fire[cell] = heir

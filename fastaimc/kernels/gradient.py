@@ -13,12 +13,14 @@ import numpy as np
 from fastaimc.kernels.controller import (
     NONE,
     average_row,
+    by_device,
     cells_of,
     flat,
     list_row,
     mark_row,
     move_cells,
     rule_of,
+    to_devices,
     wanted,
 )
 from fastaimc.kernels.hadamard import (
@@ -97,7 +99,9 @@ def _wanted_panel(
     low: int,
     gain: np.float32,
     aims: np.ndarray,
+    devices: np.ndarray,
     ahead: np.ndarray,
+    significance: np.ndarray,
     pattern: np.ndarray,
     factor: np.ndarray,
     out: np.ndarray,
@@ -115,8 +119,14 @@ def _wanted_panel(
         source, aim = target[row, low : low + width], aims[at : at + width]
         to = out[place_of(pattern, row) if fast else row]
         a = factor[row] if fast else _ONE
-        for column in range(width):
-            to[column] = a * wanted(source[column], aim[column], gain, ahead)
+        if significance.size > 0:
+            device = devices[at : at + width]
+            for column in range(width):
+                s = significance[device[column]]
+                to[column] = a * wanted(source[column], aim[column], gain, ahead, s)
+        else:
+            for column in range(width):
+                to[column] = a * wanted(source[column], aim[column], gain, ahead, _ONE)
         for column in range(width, PANEL):
             to[column] = _ZERO
 
@@ -171,6 +181,7 @@ def _choose_panel(
             standard_error[column] = rms[column] * root
         if inverse > _ZERO:  # a row that was never driven has shown nothing
             average_row(error, standard_error, at, cells)
+        to_devices(error, standard_error, at, cells, rule)
         mark_row(error, standard_error, at, cells, rule)
         listed = list_row(error, at, cells, chosen, errors, listed)
         if row % ROWS_LISTED == ROWS_LISTED - 1 or row == rows - 1:
@@ -227,7 +238,8 @@ def _gradient_share(
         g = group[t]
         low = index % panels * PANEL
         cells = cells_of(stack, t)
-        _wanted_panel(targets[t], low, gain, cells.aim, rule.ahead, pattern, factor, z)
+        known = (cells.aim, cells.device, rule.ahead, rule.significance)
+        _wanted_panel(targets[t], low, gain, *known, pattern, factor, z)
         _multiply_wanted(x[g], pattern, z, fast, e)
         rms = _residual(y[t], low, e, sums[t, index % panels])
         if fast:
@@ -257,6 +269,7 @@ def gradient_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    significance: np.ndarray,
     change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
@@ -274,7 +287,7 @@ def gradient_pulses(
         _inverse_power(x[g], inverse_power[g])
     batch = (x, inverse_power, group, pattern, y, targets, gain)
     cells = flat(Cells(total, count, device, filled, level, swing, aim, fire, code))
-    rule = rule_of(ahead, curve, scatter, change, parameters)
+    rule = rule_of(ahead, curve, scatter, significance, change, parameters)
     run(_gradient_pulses, tiles * panels, rows * min(width, PANEL), *batch, cells, rule, sums)
     return sums.sum(axis=1)
 
@@ -289,6 +302,8 @@ def _wanted_share(
     gain: np.float32,
     ahead: np.ndarray,
     aim: np.ndarray,
+    device: np.ndarray,
+    significance: np.ndarray,
     out: np.ndarray,
 ) -> None:
     """Panels from `begin` to `end` of all tiles."""
@@ -300,9 +315,9 @@ def _wanted_share(
         t = index // panels
         low = index % panels * PANEL
         width = min(PANEL, columns - low)
-        _wanted_panel(
-            targets[t], low, gain, aim[t].reshape(rows * columns), ahead, pattern, factor, z
-        )
+        aims, devices = aim[t].reshape(rows * columns), device[t].reshape(rows * columns)
+        known = (aims, devices, ahead, significance)
+        _wanted_panel(targets[t], low, gain, *known, pattern, factor, z)
         _multiply_wanted(x, pattern, z, fast, e)
         for b in range(x.shape[0]):
             for column in range(width):
@@ -321,6 +336,8 @@ def wanted_outputs(
     gain: np.float32,
     ahead: np.ndarray,
     aim: np.ndarray,
+    device: np.ndarray,
+    significance: np.ndarray,
 ) -> np.ndarray:
     """Return what a batch should give; see `fastaimc.reference.gradient.wanted_outputs`."""
     tiles, rows, width = targets.shape
@@ -328,5 +345,6 @@ def wanted_outputs(
     panels = tiles * -(-width // PANEL)
     work = rows * PANEL * (1 + len(x) // VECTORS_A_CELL)
     if len(x):
-        run(_wanted_outputs, panels, work, x, pattern, targets, gain, ahead, aim, out)
+        known = (gain, ahead, aim, device, by_device(significance))
+        run(_wanted_outputs, panels, work, x, pattern, targets, *known, out)
     return out

@@ -18,7 +18,7 @@ from fastaimc.kernels.matmul import PANEL, multiply
 from fastaimc.kernels.pcm import BLOCK, HELD, conduct_block
 from fastaimc.kernels.variation import WORDS
 from fastaimc.kernels.vector import prefetch_row
-from fastaimc.parameters import StateParameters
+from fastaimc.parameters import StateParameters, mask_dtype
 
 ROWS = BLOCK // PANEL  # of a panel that are evaluated together
 
@@ -67,9 +67,11 @@ def _conduct_panel(
     last_s: np.ndarray,
     now: np.float32,
     low: int,
+    everything: np.ndarray,
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     pattern: np.ndarray,
     factor: np.ndarray,
@@ -84,10 +86,9 @@ def _conduct_panel(
     _, rows, columns = conductance.shape
     width = min(PANEL, columns - low)
     fast = factor.shape[0] > 0
-    everything = np.full((1, 1), (1 << conductance.shape[0]) - 1, np.uint8)
     words = np.empty((WORDS, BLOCK), np.uint32)
     held = np.empty((HELD + 2, BLOCK), np.float32)
-    marks = np.empty((2, BLOCK), np.uint8)
+    marks = np.empty((2, BLOCK), everything.dtype)
     slow_sum = np.zeros((4, BLOCK), np.float32)
     if fast:
         variance[0] = _ZERO
@@ -98,7 +99,7 @@ def _conduct_panel(
         place = (row, low, width, identity)
         scratch = (words, held, marks, slow_sum)
         head = (conductance, last_device, last_s, now, everything)
-        conduct_block(*head, *place, fits, p, slow, *scratch, m, v)
+        conduct_block(*head, *place, fits, p, significance, slow, *scratch, m, v)
         for i in range(count):
             r = row + i
             to = place_of(pattern, r) if fast else r
@@ -118,9 +119,11 @@ def _measure_share(
     last_device: np.ndarray,
     last_s: np.ndarray,
     clock_s: np.ndarray,
+    everything: np.ndarray,
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     number: np.uint64,
     columns: np.ndarray,
@@ -146,9 +149,9 @@ def _measure_share(
         low = index % panels * PANEL
         if fast and rows < pattern[0]:
             mean[:] = _ZERO
-        state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]), low)
-        slow_of = slow[t % slow.shape[0]]
-        _conduct_panel(*state, identity[t], fits, p, slow_of, pattern, factor, mean, variance)
+        state = (conductance[t], last_device[t], last_s[t], np.float32(clock_s[t]), low, everything)
+        devices = (identity[t], fits, p, significance, slow[t % slow.shape[0]])
+        _conduct_panel(*state, *devices, pattern, factor, mean, variance)
         if fast:
             transform(mean)
             pick_lines(pattern, mean, y)
@@ -175,6 +178,7 @@ def measure(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     number: int,
     columns: np.ndarray,
@@ -182,13 +186,16 @@ def measure(
     half_codes: np.float32,
 ) -> np.ndarray:
     """Multiply inputs by devices as they are now; see `fastaimc.reference.measure.measure`."""
-    tiles, _, rows, width = conductance.shape
+    tiles, devices, rows, width = conductance.shape
+    every = np.full((1, 1), 2**devices - 1, mask_dtype(devices))
     out = np.empty((tiles, len(x), width), np.float32)
     squares = x * x
-    state = (conductance, last_device, last_s, clock_s, identity, fits, parameters, slow)
+    state = (conductance, last_device, last_s, clock_s, every, identity)
+    known = (fits, parameters, significance, slow)
     adc = (apart(columns), full_scale, half_codes)
     batch = (x, squares, pattern)
     panels = (width + PANEL - 1) // PANEL
     cells = rows * min(width, PANEL)
-    run(_measure, tiles * panels, cells, *batch, *state, np.uint64(number), *adc, out)
+    arguments = (*batch, *state, *known, np.uint64(number), *adc, out)
+    run(_measure, tiles * panels, cells, *arguments)
     return out

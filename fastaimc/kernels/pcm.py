@@ -140,18 +140,20 @@ def _add_noisy_device(
     level: np.ndarray,
     exponent: np.ndarray,
     fluctuation: np.ndarray,
-    sign: np.float32,
-    noise_band: np.float32,
+    weight: tuple[np.float32, np.float32],
+    floor: np.float32,
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
-    """What `_add_device` does, with slow noise and a Q that has been worked out."""
+    """What `_add_device` does, with slow noise, a floor, and a Q that has been worked out."""
+    sign, band = weight
     for i in range(g.shape[0]):
         now = g[i] * elementary.exp_normal_range(exponent[i])
         noise = now * level[i]
         slow = fma(noise, fluctuation[i], now)
         mean[i] = fma(sign, slow if slow > _ZERO else _ZERO, mean[i])
-        variance[i] = fma(noise, noise * noise_band, variance[i])
+        noise = noise + floor if now > _ZERO else noise
+        variance[i] = fma(noise, noise * band, variance[i])
 
 
 @helper
@@ -201,6 +203,16 @@ def _gather_device(
             target[column] = source[column]
 
 
+@inlined
+def _weight(
+    significance: np.ndarray, device: int, devices: int, noise_band: np.float32
+) -> tuple[np.float32, np.float32]:
+    """Factors on what a device conducts, with its sign, and on the square of its noise."""
+    factor = significance[device] if significance.size > 0 else _ONE
+    sign = factor if device < devices // 2 else -factor
+    return sign, factor * factor * noise_band  # of devices that count alike: the band itself
+
+
 @helper
 def conduct_block(
     conductance: np.ndarray,
@@ -214,6 +226,7 @@ def conduct_block(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     words: np.ndarray,
     held: np.ndarray,
@@ -234,8 +247,8 @@ def conduct_block(
     log_age, last, chosen = held[4, :cells], marks[0, :cells], marks[1, :cells]
     own, least = held[5, :cells], _SMALLEST_AGE if p.t_on_spread > _ZERO else p.t_on_s
     log_elapsed = _log_age(now, least, p)
-    every = (select.size == 1) & (select[0, 0] == np.uint8((1 << devices) - 1))
-    by_itself = slow.shape[0] > 0 or fits[2, 9] > _ZERO or p.noise_spread > _ZERO  # Q
+    every = (select.size == 1) & (int(select[0, 0]) == (1 << devices) - 1)
+    by_itself = slow.shape[0] > 0 or fits[2, 9] > _ZERO or p.noise_spread + p.noise_floor > _ZERO
     at, who = (row, low, width), (last_device, last_s)
     _gather_cells(*who, now, select, *at, least, p, log_age, last, chosen)
     mean[:] = _ZERO
@@ -246,8 +259,7 @@ def conduct_block(
             _leave_out(chosen, np.uint8(device), g)
         if device % 4 == 0:
             draw_block(*who, *at, cells, device // 4, identity, p, slow, words, slow_sum)
-        number = np.uint8(device)
-        sign = _ONE if device < devices // 2 else -_ONE
+        number, weight = np.uint8(device), _weight(significance, device, devices, p.noise_band)
         _state(g, p.inverse_scale, x, log_x)
         _normals(words[device % 4, :cells], z)
         if p.t_on_spread > _ZERO:
@@ -258,9 +270,9 @@ def conduct_block(
         if by_itself:
             _noise_level(x, log_x, fits, p.noise_spread, words[8 + device % 4], own)
             fluctuation = slow_sum[device % 4, :cells]
-            _add_noisy_device(g, x, z, fluctuation, sign, p.noise_band, mean, variance)
+            _add_noisy_device(g, x, z, fluctuation, weight, p.noise_floor, mean, variance)
         else:
-            _add_device(g, x, log_x, z, sign, fits, p.noise_band, mean, variance)
+            _add_device(g, x, log_x, z, weight[0], fits, weight[1], mean, variance)
 
 
 @helper
@@ -275,6 +287,7 @@ def _drift_share(
     identity: np.ndarray,
     fits: np.ndarray,
     p: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     first: int,
     mean: np.ndarray,
@@ -284,7 +297,7 @@ def _drift_share(
     _, rows, columns = mean.shape
     words = np.empty((WORDS, BLOCK), np.uint32)
     held = np.empty((HELD, BLOCK), np.float32)
-    marks = np.empty((2, BLOCK), np.uint8)
+    marks = np.empty((2, BLOCK), select.dtype)
     slow_sum = np.zeros((4, BLOCK), np.float32)
     for index in range(begin, end):
         t = index // rows
@@ -303,6 +316,7 @@ def _drift_share(
                 identity[t],
                 fits,
                 p,
+                significance,
                 slow[t % slow.shape[0]],
                 words,
                 held,
@@ -327,6 +341,7 @@ def drift(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     first: int,
     mean: np.ndarray,
@@ -334,5 +349,5 @@ def drift(
 ) -> None:
     """Write what the selected devices conduct now; see `fastaimc.reference.pcm.drift`."""
     tiles, rows, columns = mean.shape
-    state = (conductance, last_device, last_s, clock_s, select, identity, fits, parameters, slow)
-    run(_drift, tiles * rows, columns, *state, first, mean, variance)
+    state = (conductance, last_device, last_s, clock_s, select, identity, fits, parameters)
+    run(_drift, tiles * rows, columns, *state, significance, slow, first, mean, variance)

@@ -14,6 +14,7 @@ from fastaimc.kernels.controller import (
     mark_row,
     move_cells,
     rule_of,
+    to_devices,
     wanted,
 )
 from fastaimc.kernels.jit import FIRST, helper, kernel, run
@@ -41,7 +42,8 @@ def _verify_row(
     value = np.empty(width, np.float32)
     standard_error = np.empty(width, np.float32)
     total, count = cells.total[at : at + width], cells.number[at : at + width]
-    aim = cells.aim[at : at + width]
+    aim, device = cells.aim[at : at + width], cells.device[at : at + width]
+    weighted = rule.significance.size > 0
     for column in range(width):
         value[column] = reading[column] - dark[column]
         standard_error[column] = read_std
@@ -52,10 +54,12 @@ def _verify_row(
             pooled[1] += 1.0
     average_row(value, standard_error, at, cells)
     for column in range(width):
-        aimed = wanted(target[column], aim[column], gain, rule.ahead)
+        factor = rule.significance[device[column]] if weighted else _ONE
+        aimed = wanted(target[column], aim[column], gain, rule.ahead, factor)
         value[column] -= aimed
         pooled[2] += np.float64(value[column] * value[column])
         pooled[3] += np.float64(aimed * aimed)
+    to_devices(value, standard_error, at, cells, rule)
     mark_row(value, standard_error, at, cells, rule)
     chosen = np.empty(width + 1, np.int64)
     errors = np.empty(width + 1, np.float32)
@@ -118,6 +122,7 @@ def verify_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    significance: np.ndarray,
     change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
@@ -128,6 +133,6 @@ def verify_pulses(
     pooled = np.zeros((tiles, rows, 4), np.float64)
     read = (reading, first, dark, targets, gain, read_std)
     cells = flat(Cells(total, count, device, filled, level, swing, aim, fire, code))
-    rule = rule_of(ahead, curve, scatter, change, parameters)
+    rule = rule_of(ahead, curve, scatter, significance, change, parameters)
     run(_verify_pulses, tiles * rows, columns, *read, cells, rule, pooled)
     return pooled.sum(axis=1)

@@ -15,8 +15,9 @@ RESET = FULL_RESET & 255
 def prepare_counted(terminals: Terminals, shoot: bool) -> State:
     """RESET all devices and bring those of each target's polarity near their shares of it.
 
-    The devices of a polarity share a target evenly.  With `shoot` each gets the pulses that take a
-    nominal one there; without they stay in RESET.
+    The devices of a polarity are to conduct alike, so that each has its part of the target by its
+    significance.  With `shoot` each gets the pulses that take a nominal one there; without they
+    stay in RESET.
 
     Returns
     -------
@@ -25,11 +26,12 @@ def prepare_counted(terminals: Terminals, shoot: bool) -> State:
     """
     shape, nominal = terminals.shape, terminals.nominal
     half = terminals.devices // 2
+    whole = terminals.significance[:half].sum() if terminals.significance.size else half
     for index in range(terminals.devices):
         device = np.full(shape, index, dtype=np.uint8)
         terminals.pulse(device, np.full(shape, RESET, dtype=np.uint8))
     low = np.where(terminals.targets >= 0, np.uint8(0), np.uint8(half))
-    share = np.abs(terminals.targets) / half + nominal.conductance_us[-1]
+    share = np.abs(terminals.targets) / whole + nominal.conductance_us[-1]
     aim = _nearest(nominal.conductance_us, share)
     if shoot:
         number = nominal.pulses[aim]

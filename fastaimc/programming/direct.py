@@ -28,7 +28,10 @@ class DirectWrite:
         half = terminals.devices // 2
         for index, sign in ((0, 1), (half, -1)):
             device = np.full(terminals.shape, index, dtype=np.uint8)
-            terminals.pulse(device, np.maximum(sign * terminals.targets, np.float32(0)))
+            value = np.maximum(sign * terminals.targets, np.float32(0))
+            if terminals.significance.size:
+                value /= terminals.significance[index]
+            terminals.pulse(device, value)
         return {}
 
     def iterate(

@@ -137,9 +137,8 @@ class GradientDescentProgramming:
         y = terminals.mvm(x, pattern)
         if self.affine_every:
             if (index + 1) % self.affine_every == 0 or index == self.iterations - 1:
-                wanted = engine.wanted_outputs(
-                    x, pattern, terminals.targets, gain, ahead, state["aim"]
-                )
+                known = (gain, ahead, state["aim"], state["device"], terminals.significance)
+                wanted = engine.wanted_outputs(x, pattern, terminals.targets, *known)
                 state["scale"], state["offset"] = fit_columns(y, wanted)
             if index + 1 >= self.affine_every or index == self.iterations - 1:
                 y *= state["scale"][:, None, :]

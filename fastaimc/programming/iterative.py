@@ -8,7 +8,7 @@ import numpy as np
 
 from fastaimc.engine import Engine
 from fastaimc.errors import check_choice, check_integer
-from fastaimc.parameters import F32
+from fastaimc.parameters import F32, mask_dtype
 from fastaimc.programming.method import State
 from fastaimc.programming.plan import NONE, Step, check_schedule, fire, parts, wait_for
 from fastaimc.programming.start import ALLOCATIONS, dark_reading, prepare
@@ -107,7 +107,8 @@ class IterativeProgramming:
         textbook = self.verify == "device"
         select, device, targets = None, state["device"], terminals.targets
         if textbook:  # an analog device is held to its share, as it is
-            select = np.left_shift(np.uint8(1), np.minimum(device, 7), dtype=np.uint8)
+            mask = mask_dtype(terminals.devices)
+            select = np.left_shift(mask(1), np.minimum(device, terminals.devices - 1), dtype=mask)
             targets, device = state["rest"], state["open"]
             gain, ahead = F32(1), np.zeros_like(ahead)
             state["count"][...] = 0

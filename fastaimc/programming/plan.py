@@ -56,8 +56,8 @@ class Step:
 
     def arguments(
         self, terminals: Terminals, index: int, iterations: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, StepParameters]:
-        """Return the nominal curve, scatter and changes, and iteration `index`'s step."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, StepParameters]:
+        """Return curve, scatter, significance, changes and iteration `index`'s step."""
         nominal = terminals.nominal
         done = index / max(iterations - 1, 1)
         parameters = StepParameters(
@@ -68,7 +68,8 @@ class Step:
             steepest=F32(nominal.slope_us.max()),
             devices=F32(terminals.devices),
         )
-        return nominal.conductance_us, nominal.scatter_us, nominal.change_us, parameters
+        tables = (nominal.conductance_us, nominal.scatter_us)
+        return *tables, terminals.significance, nominal.change_us, parameters
 
 
 class Schedule(Protocol):

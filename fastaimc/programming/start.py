@@ -9,7 +9,7 @@ import numpy as np
 
 from fastaimc.config.device import CODES
 from fastaimc.engine import Engine
-from fastaimc.parameters import F32
+from fastaimc.parameters import F32, mask_dtype
 from fastaimc.programming.counted import prepare_counted
 from fastaimc.programming.method import State
 from fastaimc.programming.plan import NONE, parts
@@ -17,12 +17,13 @@ from fastaimc.terminals import Terminals
 
 SET, RESET = 0, CODES - 1  # amplitude codes
 LEVELS = 64  # levels of an amplitude between two codes
+Mask = np.uint8 | np.uint16
 ALLOCATIONS = ("two_device", "max_fill")
 
 
 def dark_reading(terminals: Terminals, fine: bool) -> np.ndarray:
     """Return what every column reports when nothing conducts, (tile, column), µS: one row read."""
-    nothing = np.zeros((1, 1, 1), dtype=np.uint8)
+    nothing = np.zeros((1, 1, 1), dtype=mask_dtype(terminals.devices))
     return terminals.read_rows(np.zeros(1, dtype=np.int64), nothing, fine)[:, 0]
 
 
@@ -73,8 +74,7 @@ def prepare(
         values /= terminals.nominal.fading(seconds, terminals.t_eval_s)[0]
         values = _likely(terminals, values, fine)
     else:
-        alike = (terminals.devices // 2, 1, 1, 1)
-        values = np.full(alike, terminals.nominal.set_us, dtype=np.float32)
+        values = F32(terminals.nominal.set_us) * _factors(terminals)
     state, surplus = _allocate(terminals, engine, values, rest)
     del values  # eight bytes a cell
     _reset(terminals, surplus)
@@ -96,7 +96,7 @@ def _initialise(terminals: Terminals) -> None:
         for part in parts(terminals.shape) if index % half == 0 else ():
             targets = terminals.targets[part]
             adds = targets > 0 if index < half else targets < 0
-            code[part] = _bytes(adds, SET, RESET)
+            code[part] = _choice(adds, np.uint8(SET), np.uint8(RESET))
         device[...] = index
         terminals.pulse(device, code)
 
@@ -110,17 +110,18 @@ def _reset(terminals: Terminals, surplus: np.ndarray) -> None:
 def _of_polarity(terminals: Terminals, devices: int) -> np.ndarray:
     """Select devices of each target's polarity: `devices` has a bit for each of the first half."""
     half = terminals.devices // 2
-    select = np.empty(terminals.shape, dtype=np.uint8)
+    mask = mask_dtype(terminals.devices)
+    select = np.empty(terminals.shape, dtype=mask)
     for part in parts(terminals.shape):
         adds = terminals.targets[part] >= 0
-        select[part] = _bytes(adds, devices, devices << half)
+        select[part] = _choice(adds, mask(devices), mask(devices << half))
     return select
 
 
-def _bytes(condition: np.ndarray, yes: int, no: int) -> np.ndarray:
-    """Return what `np.where` does of two bytes, in a tenth of its time; sums wrap around."""
-    out = condition.view(np.uint8) * np.uint8((yes - no) % 256)
-    out += np.uint8(no)
+def _choice(condition: np.ndarray, yes: Mask, no: Mask) -> np.ndarray:
+    """Return what `np.where` does of two small integers, in a tenth of its time; sums wrap."""
+    out = condition.view(np.uint8) * type(yes)((int(yes) - int(no)) % (np.iinfo(yes.dtype).max + 1))
+    out += no
     return out
 
 
@@ -135,7 +136,8 @@ def _set_values(terminals: Terminals, fine: bool, calibrate: bool) -> tuple[np.n
     for index in range(half):
         singles[index] = terminals.read_rows(rows, _of_polarity(terminals, 1 << index), fine)
     dark = dark_reading(terminals, fine)
-    coarse = terminals.lsb_us(fine).max() > terminals.nominal.scatter_us.max()
+    scatter = terminals.nominal.scatter_us.max() * _factors(terminals).min()
+    coarse = terminals.lsb_us(fine).max() > scatter
     if calibrate and coarse and half > 1:
         dark = _offsets(terminals, singles, dark, fine)
     singles -= dark[:, None, :]
@@ -143,20 +145,28 @@ def _set_values(terminals: Terminals, fine: bool, calibrate: bool) -> tuple[np.n
 
 
 def _likely(terminals: Terminals, values: np.ndarray, fine: bool) -> np.ndarray:
-    """Return what SET devices most likely conduct: their reads and what is nominal, weighted.
+    """Return what SET devices most likely add to cells: reads and what is nominal, weighted.
 
     The reads are changed in place.  A read and its offset are rounded by a step of the ADC;
     devices spread about the nominal one.
     """
-    nominal = terminals.nominal
-    spread = nominal.set_spread_us**2
+    nominal, factors = terminals.nominal, _factors(terminals)
+    spread = nominal.set_spread_us**2 * factors**2
     rounding = terminals.lsb_us(fine)[:, None, None] ** 2 / 6
     total = np.maximum(spread + rounding, np.finfo(np.float32).tiny)
     weight = np.where(rounding > 0, spread / total, 1.0).astype(np.float32)
-    values -= F32(nominal.set_us)
+    expected = F32(nominal.set_us) * factors
+    values -= expected
     values *= weight
-    values += F32(nominal.set_us)
+    values += expected
     return values
+
+
+def _factors(terminals: Terminals) -> np.ndarray:
+    """Return the significance of the devices of a polarity, (device, 1, 1, 1), float32."""
+    half = terminals.devices // 2
+    factors = terminals.significance[:half] if terminals.significance.size else np.ones(half, F32)
+    return factors.reshape(half, 1, 1, 1)
 
 
 def _offsets(terminals: Terminals, singles: np.ndarray, dark: np.ndarray, fine: bool) -> np.ndarray:
@@ -188,7 +198,8 @@ def _allocate(
     surplus = np.empty((len(values) - 1, *shape), dtype=np.uint8)
     left = np.empty(shape if rest else (0, 0, 0), dtype=np.float32)
     curve = terminals.nominal.conductance_us
-    engine.allocate(terminals.targets, values, curve, device, filled, aim, surplus, left)
+    tables = (values, curve, terminals.significance)
+    engine.allocate(terminals.targets, *tables, device, filled, aim, surplus, left)
     state: State = {"device": device, "filled": filled, "aim": aim}
     if rest:
         state["rest"] = left

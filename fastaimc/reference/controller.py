@@ -3,7 +3,7 @@
 What it knows of each cell, (tile, row, column):
 
     device  the analog device, or the one of counted pulses whose turn it is (255: none), uint8
-    filled  the others that are SET, a bit each (255: never handed over), uint8
+    filled  the others that are SET, a bit each as `parameters.Cells` says, uint8
     level   amplitude in 1/64 codes, int16
     swing   sense of the last pulse, with one plus the halvings of the step (0: none yet), int8
     aim     code of what the device is to hold, uint8
@@ -11,6 +11,7 @@ What it knows of each cell, (tile, row, column):
 And of the kind of device, float32, µS:
 
     curve, scatter  nominal conductance and standard deviation of a pulse for every code, (256,)
+    significance    factor on each device of a cell, (device,); (0,): all are 1
     change          of counted pulses, over the same 256 conductances: mean and standard deviation
                     of a pulse up and of one down, none negative, (4, 256); else (4, 0)
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.parameters import StepParameters
+from fastaimc.parameters import MOST_BITS, StepParameters
 from fastaimc.reference.pcm import NONE
 
 LEVELS = 64  # levels of the amplitude between two codes, so that small corrections add up
@@ -29,7 +30,16 @@ MOST_TURNS = 2  # down, of a polarity's counted pulses, before the other one's g
 TINY = 1e-6  # µS per code: where the nominal curve is flat
 
 
-def wanted(target: np.ndarray, aim: np.ndarray, gain: np.float32, ahead: np.ndarray) -> np.ndarray:
+def factors(device: np.ndarray, significance: np.ndarray) -> np.ndarray:
+    """Return the significance of cells' analog devices, float32; 1 where there is none."""
+    table = np.ones(256, dtype=np.float32)
+    table[: significance.size] = significance
+    return table[device]
+
+
+def wanted(
+    target: np.ndarray, aim: np.ndarray, gain: np.float32, ahead: np.ndarray, factor: np.ndarray
+) -> np.ndarray:
     """Return what cells are to show now, so that drift brings them to their targets, float32.
 
     Parameters
@@ -40,8 +50,10 @@ def wanted(target: np.ndarray, aim: np.ndarray, gain: np.float32, ahead: np.ndar
         On the target: what devices lose that are SET.
     ahead : ndarray
         What an analog device loses beyond that, by its aim, (256,), float32, µS.
+    factor : ndarray
+        Of each cell's analog device, see `factors`.
     """
-    return target * gain + np.sign(target) * ahead[aim]
+    return target * gain + np.sign(target) * (ahead[aim] * factor)
 
 
 def accumulate(
@@ -61,6 +73,7 @@ def choose(
     cells: list[np.ndarray],
     curve: np.ndarray,
     scatter: np.ndarray,
+    significance: np.ndarray,
     change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
@@ -78,10 +91,14 @@ def choose(
     Where the analog device is SET and the cell still too low, it stays SET and one in RESET
     becomes analog; where it is in RESET and the cell still too high, one of those that are SET
     does.  Either is shot at what the error leaves for it.
+
+    All this is in units of the device: what the cell shows, over the device's significance.
     """
+    device, filled, level, swing, aim = cells
+    factor = factors(device, significance)
+    error, standard_error = error / factor, standard_error / factor
     if change.shape[1]:
         return count(error, standard_error, cells, curve, change, parameters, fire, code)
-    device, filled, level, swing, aim = cells
     p = StepParameters(*(float(value) for value in parameters))  # type: ignore[arg-type]
     threshold = np.maximum(p.margin * scatter[aim], p.kappa * standard_error)
     beyond = (np.abs(error) > threshold) & (device != NONE)
@@ -97,7 +114,8 @@ def choose(
     step = direction * np.minimum(p.gain * size, p.max_step) * 0.5**flips
     moved = np.clip(np.rint(level + step * LEVELS), 0, TOP)
     moved = np.where((level == TOP) & (too_high < 0), aim.astype(np.int64) * LEVELS, moved)
-    heir, new_filled, new_aim = hand_over(too_high, device, filled, level, curve, int(p.devices))
+    rest = (filled, level, curve, significance, int(p.devices))
+    heir, new_filled, new_aim = hand_over(too_high, device, *rest)
     given = beyond & (heir != NONE)
     device[given], filled[given], aim[given] = heir[given], new_filled[given], new_aim[given]
     moved[given] = new_aim[given].astype(np.int64) * LEVELS
@@ -159,25 +177,27 @@ def hand_over(
     filled: np.ndarray,
     level: np.ndarray,
     curve: np.ndarray,
+    significance: np.ndarray,
     devices: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the device that is to become analog (255: none), the SET ones, and the new aim."""
     heir = np.full(device.shape, NONE, dtype=np.uint8)
     new_filled = filled.copy()
-    wanted = np.where(too_high < 0, -too_high, curve[0] - too_high)
-    new_aim = np.rint(np.interp(wanted, curve[::-1], np.arange(255.0, -1.0, -1.0)))
     for index in np.ndindex(device.shape):
         analog = int(device[index])
         if analog == NONE or filled[index] == NONE:
             continue
         low = 0 if analog < devices // 2 else devices // 2
         others = [d for d in range(low, low + devices // 2) if d != analog]
-        is_set = [d for d in others if filled[index] >> d & 1]
-        is_reset = [d for d in others if not filled[index] >> d & 1]
+        is_set = [d for d in others if filled[index] >> d % MOST_BITS & 1]
+        is_reset = [d for d in others if not filled[index] >> d % MOST_BITS & 1]
         if level[index] == 0 and too_high[index] < 0 and is_reset:
             heir[index] = is_reset[0]
-            new_filled[index] |= 1 << analog
+            new_filled[index] |= 1 << analog % MOST_BITS
         elif level[index] == TOP and too_high[index] > 0 and is_set:
             heir[index] = is_set[0]
-            new_filled[index] &= 255 - (1 << is_set[0])
+            new_filled[index] &= 255 - (1 << is_set[0] % MOST_BITS)
+    own = too_high * (factors(device, significance) / factors(heir, significance))
+    wanted = np.where(own < 0, -own, curve[0] - own)
+    new_aim = np.rint(np.interp(wanted, curve[::-1], np.arange(255.0, -1.0, -1.0)))
     return heir, new_filled, new_aim.astype(np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.parameters import StepParameters
-from fastaimc.reference.controller import accumulate, choose, wanted
+from fastaimc.reference.controller import accumulate, choose, factors, wanted
 from fastaimc.reference.pcm import NONE
 
 
@@ -51,6 +51,8 @@ def wanted_outputs(
     gain: np.float32,
     ahead: np.ndarray,
     aim: np.ndarray,
+    device: np.ndarray,
+    significance: np.ndarray,
 ) -> np.ndarray:
     """Return what a batch should give, (tile, batch, column), float32, µS.
 
@@ -58,10 +60,10 @@ def wanted_outputs(
     ----------
     x, pattern : ndarray
         Inputs of all tiles, (batch, row), float32, and how they lie, as for `mvm`.
-    targets, gain, ahead, aim
+    targets, gain, ahead, aim, device, significance
         As for `gradient_pulses`.
     """
-    now = wanted(targets, aim, gain, ahead)
+    now = wanted(targets, aim, gain, ahead, factors(device, significance))
     return (x.astype(np.float64) @ now).astype(np.float32)
 
 
@@ -82,6 +84,7 @@ def gradient_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    significance: np.ndarray,
     change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
@@ -97,7 +100,7 @@ def gradient_pulses(
         (tile, row, column), float32, µS; and see `controller.wanted`.
     total, count : ndarray
         Sum and number of the estimates since a cell's last pulse, as for `verify_pulses`.
-    device, filled, level, swing, aim, curve, scatter, change
+    device, filled, level, swing, aim, curve, scatter, significance, change
         What is known of each cell, changed in place, and of the kind of device: see `controller`.
     fire, code : ndarray
         Outputs: device to pulse (255: none) and its code, uint8, (tile, row, column).
@@ -110,14 +113,13 @@ def gradient_pulses(
     sums = np.zeros((len(targets), 2))
     fire[...] = NONE
     for tile in range(len(targets) if x.shape[1] else 0):
-        now = wanted(targets[tile], aim[tile], gain, ahead)
+        factor = factors(device[tile], significance)
+        now = wanted(targets[tile], aim[tile], gain, ahead, factor)
         value, standard_error, sums[tile] = estimate(x[group[tile]], y[tile], now)
         driven = (x[group[tile]] != 0).any(axis=0)[:, None]
         error, n = remember(value, driven, total[tile], count[tile])
         known = [array[tile] for array in (device, filled, level, swing, aim)]
-        uncertain = standard_error / np.sqrt(n)
-        rest = (curve, scatter, change, parameters, fire[tile], code[tile])
-        beyond = choose(error, uncertain, known, *rest)
-        total[tile][beyond] = 0
-        count[tile][beyond] = 0
+        rest = (curve, scatter, significance, change, parameters, fire[tile], code[tile])
+        beyond = choose(error, standard_error / np.sqrt(n), known, *rest)
+        total[tile][beyond] = count[tile][beyond] = 0
     return sums

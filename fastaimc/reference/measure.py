@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastaimc.parameters import StateParameters
+from fastaimc.parameters import StateParameters, mask_dtype
 from fastaimc.reference.crossbar import mvm
 from fastaimc.reference.pcm import drift
 
@@ -19,6 +19,7 @@ def measure(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     number: int,
     columns: np.ndarray,
@@ -42,9 +43,9 @@ def measure(
     tiles, devices, rows, width = conductance.shape
     mean = np.empty((tiles, rows, width), dtype=np.float32)
     variance = np.empty_like(mean)
-    every = np.full((1, 1, 1), 2**devices - 1, dtype=np.uint8)
+    every = np.full((1, 1, 1), 2**devices - 1, dtype=mask_dtype(devices))
     state = (conductance, last_device, last_s, clock_s, every, identity)
-    drift(*state, fits, parameters, slow, 0, mean, variance)
+    drift(*state, fits, parameters, significance, slow, 0, mean, variance)
     group = np.zeros(tiles, dtype=np.int32)
     return mvm(
         x[None],

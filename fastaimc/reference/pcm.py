@@ -132,6 +132,7 @@ def drift(
     identity: np.ndarray,
     fits: np.ndarray,
     parameters: StateParameters,
+    significance: np.ndarray,
     slow: np.ndarray,
     first: int,
     mean: np.ndarray,
@@ -141,26 +142,25 @@ def drift(
 
     ``g(t) = g_ref (max(t, t_on) / t_ref) ** -nu`` with nu = |N(mean(x), std(x))| of each device
     and t since its pulse; the age of a cell's other devices counts from the start of the clock.
-    The variance of a read is the sum of ``(g(t) Q(x))² ln(...)``.  Slow noise makes g(t) larger by
-    Q(x) times `slow_noise`, but never negative.  t_on and Q may be spread over devices.
+    The variance of a read is the sum of ``(g(t) Q(x) + floor)² ln(...)`` of devices that conduct.
+    Slow noise makes g(t) larger by Q(x) times `slow_noise`, but never negative.
 
     Parameters
     ----------
     select : ndarray
-        Bit d chooses device d, uint8, (tile, row, column) or (1, 1, 1) for all cells alike.
-    fits : ndarray
-        Of nu's mean, nu's standard deviation and Q, (3, 10), float32.
+        Bit d chooses device d, of `mask_dtype`, (tile, row, column); or (1, 1, 1) for all alike.
+    fits, significance : ndarray
+        Of nu's mean, nu's standard deviation and Q, (3, 10), float32; factor on what each device
+        conducts, (device,), float32 ((0,): all are 1).
     slow : ndarray
         See `slow_noise`; of no octaves without slow noise.
-    first : int
-        Row of the first output.
-    mean, variance : ndarray
-        Outputs, (tile, some rows, column), float32, µS and µS².
+    first, mean, variance
+        Row of the first output; outputs, (tile, some rows, column), float32, µS and µS².
     """
-    p = parameters
-    rows = slice(first, first + mean.shape[1])
+    p, rows = parameters, slice(first, first + mean.shape[1])
     mean_nu, std_nu, q = (FitParameters(*row) for row in fits)
     devices = conductance.shape[1]
+    signs = np.repeat([1.0, -1.0], devices // 2)
     who = (identity, conductance.shape)
     z = exponent_normals(*who, last_device, last_s, p)[:, :, rows]
     t_on_s = float(p.t_on_s) * spread_factors(*who, p.t_on_spread, philox.ONSET_SPREAD)[:, :, rows]
@@ -172,13 +172,13 @@ def drift(
     for index in range(devices):
         since = np.where(last_device[:, rows] == index, last_s[:, rows], np.float32(0))
         age = np.maximum((now - since).astype(np.float64), t_on_s[:, index])
-        held = conductance[:, index, rows]
-        x = state(held, p)
+        x = state(held := conductance[:, index, rows], p)
         nu = np.abs(fit(mean_nu, x) + fit(std_nu, x) * z[:, index])
         g = held * (age * float(p.inverse_t_ref)) ** -nu
-        chosen = (select >> np.uint8(index)) & 1
-        sign = 1.0 if index < devices // 2 else -1.0
+        chosen = (select >> select.dtype.type(index)) & 1
+        sign = (float(significance[index]) if significance.size else 1.0) * signs[index]
         level = fit(q, x) * loudness[:, index]
         total += chosen * sign * g * np.maximum(1 + level * fluctuation[:, index], 0)
-        square += chosen * (g * level) ** 2 * float(p.noise_band)
+        noise = g * level + np.where(g > 0, float(p.noise_floor), 0)
+        square += chosen * (sign * noise) ** 2 * float(p.noise_band)
     mean[...], variance[...] = total, square

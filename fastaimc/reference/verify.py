@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastaimc.parameters import StepParameters
-from fastaimc.reference.controller import accumulate, choose, wanted
+from fastaimc.reference.controller import accumulate, choose, factors, wanted
 
 
 def deviation(value: np.ndarray, total: np.ndarray, count: np.ndarray) -> tuple[float, float]:
@@ -36,6 +36,7 @@ def verify_pulses(
     aim: np.ndarray,
     curve: np.ndarray,
     scatter: np.ndarray,
+    significance: np.ndarray,
     change: np.ndarray,
     parameters: StepParameters,
     fire: np.ndarray,
@@ -68,13 +69,11 @@ def verify_pulses(
         pooled[tile, :2] = deviation(value, total[rows], count[rows])
         total[rows], count[rows] = accumulate(value, total[rows], count[rows])
         n = count[rows].astype(np.float64)
-        now = wanted(targets[rows], aim[rows], gain, ahead)
+        now = wanted(targets[rows], aim[rows], gain, ahead, factors(device[rows], significance))
         error = total[rows] / n - now
         pooled[tile, 2:] = (error**2).sum(), np.square(now, dtype=np.float64).sum()
         known = [array[rows] for array in (device, filled, level, swing, aim)]
-        uncertain = read_std[tile] / np.sqrt(n)
-        rest = (curve, scatter, change, parameters, fire[rows], code[rows])
-        beyond = choose(error, uncertain, known, *rest)
-        total[rows][beyond] = 0
-        count[rows][beyond] = 0
+        rest = (curve, scatter, significance, change, parameters, fire[rows], code[rows])
+        beyond = choose(error, read_std[tile] / np.sqrt(n), known, *rest)
+        total[rows][beyond] = count[rows][beyond] = 0
     return pooled
