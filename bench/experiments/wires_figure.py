@@ -12,6 +12,7 @@ DPI = 200
 OHM_COLOURS = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")  # darker: more resistance
 SOLVERS = {"estimate": "#1b7837", "iterative": "#762a83", "exact": "#b2182b"}
 SPAN_COLOURS = ("#2166ac", "#b2182b")
+MARKER: dict[str, Any] = {"linestyle": "", "marker": "o", "color": "0.3"}
 FITTED_OHM = 1.0  # of the panel of fits
 
 
@@ -20,7 +21,12 @@ def draw(found: dict[str, Any]) -> Any:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    style = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7, "lines.markersize": 3.5}
+    style: Any = {
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "legend.fontsize": 7,
+        "lines.markersize": 3.5,
+    }
     with mpl.rc_context(style):
         drawn = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         (positive, gaussian), (times, absorbed) = drawn.subplots(2, 2)
@@ -63,8 +69,8 @@ def _legend(axis: Any, ohms: list[float]) -> None:
         for ohm, colour in zip(ohms, OHM_COLOURS, strict=False)
     ]
     kinds = [
-        Line2D([], [], color="0.3", linestyle=line, label=label)
-        for label, line in (("IR drop ignored", "--"), ("estimate", "-"))
+        Line2D([], [], color="0.3", linestyle="--", label="IR drop ignored"),
+        Line2D([], [], color="0.3", linestyle="-", label="estimate"),
     ]
     axis.legend(handles=[*colours, *kinds], frameon=False, loc="lower right", ncols=2)
 
@@ -103,15 +109,12 @@ def _fits(axis: Any, rows: Records) -> None:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_yticks(range(len(names)), [name.replace(", ", ",\n", 1) for name in names])
     axis.grid(visible=True, axis="x", alpha=0.25)
-    marker = dict(linestyle="", marker="o", color="0.3")
     handles = [
-        *(
-            Line2D([], [], color=c, label=f"inputs {s}")
-            for s, c in zip(spans, SPAN_COLOURS, strict=True)
-        ),
-        Line2D([], [], markerfacecolor="white", label="as read", **marker),
-        Line2D([], [], label="after an affine fit", **marker),
+        Line2D([], [], color=colour, label=f"inputs {span}")
+        for span, colour in zip(spans, SPAN_COLOURS, strict=True)
     ]
+    for face, label in (("white", "as read"), ("0.3", "after an affine fit")):
+        handles.append(Line2D([], [], **MARKER, markerfacecolor=face, label=label))
     axis.legend(handles=handles, frameon=False, loc="lower left", borderpad=0)
 
 
