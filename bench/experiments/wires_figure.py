@@ -87,7 +87,7 @@ def _times(axis: Any, rows: Records) -> None:
         axis.fill_between(sizes, low, high, color=colour, alpha=0.25, linewidth=0)
         middle = [sorted(taken[n])[len(taken[n]) // 2] for n in sizes]
         axis.plot(sizes, middle, marker="o", color=colour, linewidth=1.2, label=name)
-    axis.set(yscale="log", ylabel="time [s]")
+    axis.set(yscale="log", ylabel="processor time [s]")
     axis.legend(frameon=False, loc="upper left")
     _sizes(axis, rows)
 
