@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from fastaimc.provenance import cpu, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -21,6 +26,19 @@ def table(header: list[str], lines: list[list[str]]) -> str:
     """Return a Markdown table."""
     rows = [header, ["---"] * len(header), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def provenance() -> dict[str, Any]:
+    """Return where figures of time come from, fit for JSON."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return {"versions": versions(), "cpu": cpu(), "cores": os.cpu_count(), "date": now}
+
+
+def made(where: dict[str, Any]) -> str:
+    """Return a provenance in one line."""
+    names = ("fastaimc", "numpy", "numba", "scipy")
+    packages = ", ".join(f"{name} {where['versions'][name]}" for name in names)
+    return f"{where['cpu']}, {where['cores']} cores; {packages}; {where['date'][:10]}."
 
 
 def write_excerpt(name: str, text: str) -> None:
