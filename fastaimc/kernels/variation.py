@@ -22,7 +22,7 @@ from fastaimc.kernels.philox import (
 from fastaimc.kernels.vector import fma
 from fastaimc.parameters import StateParameters
 
-WORDS = 12  # of a cell: four devices' for nu or slow noise, for the onset of drift, and for Q
+WORDS = 16  # of a cell: four devices' for nu or slow noise, onset of drift, Q, and redrawn ones
 
 _ZERO = np.float32(0.0)
 _FOR_LIFE = np.uint32(0)  # the step of what a device keeps
@@ -94,17 +94,17 @@ def _redraw(
     last_s: np.ndarray,
     block: int,
     c3: np.uint32,
+    new: np.ndarray,
     words: np.ndarray,
 ) -> None:
     """Replace the words (4, cell) of a block's devices that were pulsed last in their cells.
 
-    The bits of the time of that pulse key the new ones.
+    The bits of the time of that pulse key the new ones, which are all drawn: loops of words of 64
+    bits, of 32 and of bytes vectorise one by one only.  `new` (4, cell and more) is scratch.
     """
-    d0, d1 = np.uint8(4 * block), np.uint8(4 * block + 1)
-    d2, d3 = np.uint8(4 * block + 2), np.uint8(4 * block + 3)
     for first in range(0, words.shape[1], width):
-        o0, o1 = words[0, first : first + width], words[1, first : first + width]
-        o2, o3 = words[2, first : first + width], words[3, first : first + width]
+        o0, o1 = new[0, first : first + width], new[1, first : first + width]
+        o2, o3 = new[2, first : first + width], new[3, first : first + width]
         r = row + first // width
         at = cell(r, low)
         last, since = last_device[r, low : low + width], last_s[r, low : low + width]
@@ -117,10 +117,15 @@ def _redraw(
                 identity[0],
                 identity[1],
             )
-            o0[column] = w0 if last[column] == d0 else o0[column]
-            o1[column] = w1 if last[column] == d1 else o1[column]
-            o2[column] = w2 if last[column] == d2 else o2[column]
-            o3[column] = w3 if last[column] == d3 else o3[column]
+            o0[column] = w0
+            o1[column] = w1
+            o2[column] = w2
+            o3[column] = w3
+        for device in range(4):
+            number = np.uint8(4 * block + device)
+            drawn, kept = new[device, first:], words[device, first:]
+            for column in range(width):
+                kept[column] = drawn[column] if last[column] == number else kept[column]
 
 
 @helper
@@ -140,7 +145,7 @@ def draw_block(
 ) -> None:
     """Write slow noise and words of a block of four devices: for nu, and for what else is spread.
 
-    Of `words` (WORDS, cell) the first four are nu's, the next the onset's, the last Q's.
+    Of `words` (WORDS, cell) the first four are nu's, the next the onset's, and the next Q's.
     """
     if slow.shape[0] > 0:
         _fluctuate(identity, row, low, width, cells, block, slow, words, slow_sum)
@@ -152,7 +157,9 @@ def draw_block(
     c3 = counter3(DRIFT, block, 0)
     _block_words(*place, c3, words[:4])
     if p.redraw > _ZERO:
-        _redraw(identity, row, low, width, last_device, last_s, block, c3, words[:4, :cells])
+        _redraw(
+            identity, row, low, width, last_device, last_s, block, c3, words[12:], words[:4, :cells]
+        )
 
 
 @helper
