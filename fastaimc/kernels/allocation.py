@@ -14,7 +14,6 @@ from fastaimc.parameters import MOST_BITS
 
 _ZERO = np.float32(0.0)
 _RESET = np.uint8(255)
-_NEVER = np.float32(-np.inf)
 _ONE = np.float64(1.0)
 
 
@@ -70,6 +69,7 @@ def _allocate_share(
     _, rows, columns = targets.shape
     half = values.shape[0]
     alike = values.size == half  # the same in all cells
+    differ = significance.size > 0
     for index in range(begin, end):
         t, row = index // rows, index % rows
         vt, vr = (0, 0) if alike else (t, row)
@@ -78,7 +78,7 @@ def _allocate_share(
             offset = 0 if target >= _ZERO else half
             left, vc = abs(target), 0 if alike else column
             analog, bits, used, passed = int(NONE), 0, 0, int(NONE)
-            later = _together(values, vt, vr, vc) if significance.size > 0 else _NEVER
+            later = _together(values, vt, vr, vc) if differ else _ZERO
             for rank in range(half):
                 best = _largest(values, vt, vr, vc, used)
                 used |= 1 << best
@@ -90,15 +90,17 @@ def _allocate_share(
                 if not found:
                     g = values[best, vt, vr, vc]
                     later -= g
-                    passed = this if left <= later and rank < half - 1 else int(NONE)
-                    if passed == NONE and (left <= g or rank == half - 1):
+                    if differ and left <= later and rank < half - 1:
+                        passed = this
+                    elif left <= g or rank == half - 1:
                         analog = this
-                    elif passed == NONE:
-                        bits |= 1 << (this % MOST_BITS)
+                    else:
+                        passed = int(NONE)
+                        bits |= 1 << (this & (MOST_BITS - 1))
                         left -= g
             device[t, row, column] = analog
             filled[t, row, column] = bits
-            own = left / significance[analog] if significance.size > 0 else left
+            own = left / significance[analog] if differ else left
             aim[t, row, column] = _nearest_code(curve, pivots, own)
             if rest.size > 0:
                 rest[t, row, column] = left if target >= _ZERO else -left

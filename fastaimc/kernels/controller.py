@@ -165,15 +165,13 @@ def average_row(value: np.ndarray, standard_error: np.ndarray, at: int, cells: C
 
 @helper
 def to_devices(
-    error: np.ndarray, standard_error: np.ndarray, at: int, cells: Cells, rule: Rule
+    error: np.ndarray, standard_error: np.ndarray, device: np.ndarray, significance: np.ndarray
 ) -> None:
-    """Turn errors of a row's cells into those of their analog devices; it begins at cell `at`."""
-    if rule.significance.size > 0:
-        device = cells.device[at : at + error.shape[0]]
-        for column in range(error.shape[0]):
-            factor = rule.significance[device[column]]
-            error[column] /= factor
-            standard_error[column] /= factor
+    """Turn errors of a row's cells into those of their analog devices."""
+    for column in range(error.shape[0]):
+        factor = significance[device[column]]
+        error[column] /= factor
+        standard_error[column] /= factor
 
 
 def flat(cells: Cells) -> Cells:

@@ -181,7 +181,9 @@ def _choose_panel(
             standard_error[column] = rms[column] * root
         if inverse > _ZERO:  # a row that was never driven has shown nothing
             average_row(error, standard_error, at, cells)
-        to_devices(error, standard_error, at, cells, rule)
+        if rule.significance.size > 0:
+            own = cells.device[at : at + width]
+            to_devices(error, standard_error, own, rule.significance)
         mark_row(error, standard_error, at, cells, rule)
         listed = list_row(error, at, cells, chosen, errors, listed)
         if row % ROWS_LISTED == ROWS_LISTED - 1 or row == rows - 1:

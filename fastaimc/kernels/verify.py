@@ -59,7 +59,8 @@ def _verify_row(
         value[column] -= aimed
         pooled[2] += np.float64(value[column] * value[column])
         pooled[3] += np.float64(aimed * aimed)
-    to_devices(value, standard_error, at, cells, rule)
+    if weighted:
+        to_devices(value, standard_error, device, rule.significance)
     mark_row(value, standard_error, at, cells, rule)
     chosen = np.empty(width + 1, np.int64)
     errors = np.empty(width + 1, np.float32)
