@@ -1,6 +1,8 @@
 """The calibration's arithmetic: spreads in bins, what is taken off them, IP's error."""
 
+import dataclasses
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +13,8 @@ import pytest
 import fastaimc as fa
 from fastaimc.config import ProgrammedState
 
-FOLDER = Path(__file__).resolve().parent.parent / "bench" / "experiments"
+BENCH = Path(__file__).resolve().parent.parent / "bench"
+FOLDER = BENCH / "experiments"
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,18 @@ def test_ips_error_knows_no_scale(spread: ModuleType) -> None:
     ideal = fa.presets.ideal()
     matrix = fa.program(spread.uniform_weights(0, 32), ideal, seed=0)
     assert spread.error_us(matrix) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_preset_has_what_was_found() -> None:
+    document = json.loads((BENCH / "results" / "calibration.json").read_text())
+    case = document["cases"][document["reported"]["chosen"]]
+    config = fa.presets.hermes_calibrated()
+    assert config.read_noise is not None
+    assert config.drift is not None
+    assert config.read_noise.slow == case["slow"]
+    for name, value in case["parameters"].items():
+        part = config.drift if name == "t_on_s" else config.device
+        assert getattr(part, name) == value, name
+    hermes = fa.presets.hermes()
+    same = {name: getattr(hermes, name) for name in ("device", "drift", "read_noise")}
+    assert dataclasses.replace(config, **same) == hermes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from spread import CENTRES, DEVICE_US, READ_AT_S, error_us, published, spread_us
 from tables import mean_and_error, table
 
 import fastaimc as fa
+from fastaimc.config import Drift, MeltQuench
 
 REPORT_SEEDS = range(5)
 REPORT_SIZE = 256
@@ -72,6 +74,43 @@ def budget(case: Case) -> str:
     return table(["off", *(f"x = {x:.1f}" for x in CENTRES[SHOWN]), "rms error"], lines)
 
 
+def generic() -> dict[str, Case]:
+    """Return the device of the assumed defaults in both loops, IP's steps tuned to it."""
+    device, drift = MeltQuench(), Drift()
+    parameters = {"jitter_ua": device.jitter_ua, "g_set_spread": device.g_set_spread}
+    parameters |= {"t_on_s": drift.t_on_s, "floor_us": device.floor_us}
+    cases: dict[str, Case] = {}
+    for loop, waits in WAITS.items():
+        case = {"waits": loop, "slow": False, "floor": False, "parameters": parameters}
+        rng = np.random.default_rng(2)
+        steps = {
+            str(n): tuned(core(n, SIZE, parameters, False), default_step(), waits, FIRST_STEPS, rng)
+            for n in (1, 2)
+        }
+        case["steps"] = {name: step for name, (step, _) in steps.items()}
+        cases[f"{loop}, nothing fitted"] = case | {"trials": []}
+    return cases
+
+
+def default_step() -> dict[str, float]:
+    """Return the step that IP has by default."""
+    return asdict(fa.IterativeProgramming().step)
+
+
+def gain_of_tuning(case: Case) -> str:
+    """Return IP's error with the default step, and with the one tuned to this device."""
+    lines = []
+    for devices in (1, 2):
+        config = core(devices, REPORT_SIZE, case["parameters"], case["slow"])
+        cells = []
+        for step in (default_step(), case["steps"][str(devices)]):
+            method = ip(step, WAITS[case["waits"]])
+            errors = [error_us(programmed(config, method, seed)) for seed in REPORT_SEEDS]
+            cells.append(mean_and_error(errors))
+        lines.append([str(devices), *cells])
+    return table(["devices", "IP's default step [µS]", "step tuned to this device [µS]"], lines)
+
+
 def overview(cases: dict[str, Case], found: dict[str, dict[int, np.ndarray]]) -> str:
     """Return parameters and deviations of all cases."""
     lines = []
@@ -79,9 +118,10 @@ def overview(cases: dict[str, Case], found: dict[str, dict[int, np.ndarray]]) ->
         numbers = {"floor_us": 0.05} | case["parameters"]
         shown = [f"{numbers[key]:.3g}" for key in ("jitter_ua", "g_set_spread", "t_on_s")]
         floor = f"{numbers['floor_us']:.3g}" + ("" if case["floor"] else " (given)")
+        shown.insert(0, str(len(case["trials"])))
         off = [f"{100 * largest(found[name][devices], devices):.0f}" for devices in (1, 2)]
         lines.append([name, *shown, floor, *off])
-    header = ["case", "σ_I [µA]", "spread of G_set", "t_on [s]", "floor [µS]"]
+    header = ["case", "trials", "σ_I [µA]", "spread of G_set", "t_on [s]", "floor [µS]"]
     return table([*header, "one device [%]", "two devices, predicted [%]"], lines)
 
 
@@ -97,29 +137,42 @@ def comparison(found: np.ndarray, devices: int) -> str:
 
 
 def chosen(cases: dict[str, Case], found: dict[str, dict[int, np.ndarray]]) -> str:
-    """Return the case nearest to the published curve of one device."""
-    return min(cases, key=lambda name: largest(found[name][1], 1))
+    """Return the case with the least scatter of pulses that is near enough; else the nearest.
+
+    What waits take from drift, scatter can give back: the curves do not tell the loops apart, so
+    the device decides that is least unlike what was assumed.  The floor is an extra.
+    """
+    given = [name for name, case in cases.items() if not case["floor"]]
+    near = [n for n in given if all(largest(found[n][d], d) <= WITHIN[d] for d in WITHIN)]
+    if near:
+        return min(near, key=lambda name: cases[name]["parameters"]["jitter_ua"])
+    return min(given, key=lambda name: largest(found[name][1], 1))
 
 
 def write(path: Path) -> None:
     """Measure what a calibration found, and write tables and plot beside it."""
     document = json.loads(path.read_text())
     cases: dict[str, Case] = document["cases"]
+    shown = cases | generic()
     found = {
         name: {devices: spreads(case, devices) for devices in (1, 2)}
-        for name, case in track(cases.items(), description="reporting")
+        for name, case in track(shown.items(), description="reporting")
     }
     best = chosen(cases, found)
     text = "Largest relative deviation of the cells' spread from the published one, x from 0.1 to "
     text += f"0.9, in all cases; mean of {len(REPORT_SEEDS)} seeds of {REPORT_SIZE}²:\n\n"
-    text += overview(cases, found)
-    text += f"\nNearest at one device is “{best}”. "
+    text += overview(shown, found)
+    goals = " and ".join(f"{100 * within:.0f} %" for within in WITHIN.values())
+    text += f"\nOf those within {goals}, “{best}” has the least scatter of pulses. What waits take "
+    text += "from drift, scatter can give back, so the curves do not tell the loops apart.\n\n"
     for devices, words in ((1, "One device, fitted"), (2, "Two devices, predicted")):
         text += f"{words}; {READ_AT_S[devices]:.0f} s after programming, x = g / "
         text += f"{devices * DEVICE_US:.2f} µS, mean ± standard error:\n\n"
         text += comparison(found[best][devices], devices) + "\n"
     text += "What each term contributes at one device: the spread in µS with one off at a time, "
     text += "IP's step tuned again:\n\n" + budget(cases[best])
+    text += "\nRoot mean square error of the cells, one scale for all:\n\n"
+    text += gain_of_tuning(cases[best])
     path.with_suffix(".md").write_text(text)
     print(text)
     document["reported"] = {
@@ -166,6 +219,7 @@ def draw(found: dict[int, np.ndarray], path: Path) -> None:
             label="fastaimc",
         )
         axis.set(title=title, xlabel=f"g / {devices * DEVICE_US:.2f} µS", xlim=(0, 1))
+        axis.set_xticks(np.linspace(0.0, 0.8, 5))
         axis.grid(visible=True, alpha=0.25)
         axis.legend(frameon=False, loc="lower right", fontsize="small")
     axes[0].set_ylabel("σ of programmed cells [µS]")
