@@ -136,8 +136,8 @@ def comparison(found: np.ndarray, devices: int) -> str:
     return table(["x", "published [µS]", "simulated [µS]", "ratio"], lines)
 
 
-def chosen(cases: dict[str, Case], found: dict[str, dict[int, np.ndarray]]) -> str:
-    """Return the case with the least scatter of pulses that is near enough; else the nearest.
+def chosen(cases: dict[str, Case], found: dict[str, dict[int, np.ndarray]]) -> tuple[str, str]:
+    """Return the near enough case with the least scatter of pulses, or the nearest; and why.
 
     What waits take from drift, scatter can give back: the curves do not tell the loops apart, so
     the device decides that is least unlike what was assumed.  The floor is an extra.
@@ -145,8 +145,11 @@ def chosen(cases: dict[str, Case], found: dict[str, dict[int, np.ndarray]]) -> s
     given = [name for name, case in cases.items() if not case["floor"]]
     near = [n for n in given if all(largest(found[n][d], d) <= WITHIN[d] for d in WITHIN)]
     if near:
-        return min(near, key=lambda name: cases[name]["parameters"]["jitter_ua"])
-    return min(given, key=lambda name: largest(found[name][1], 1))
+        goals = " and ".join(f"{100 * within:.0f} %" for within in WITHIN.values())
+        best = min(near, key=lambda name: cases[name]["parameters"]["jitter_ua"])
+        return best, f"Of those within {goals}, “{best}” has the least scatter of pulses."
+    best = min(given, key=lambda name: largest(found[name][1], 1))
+    return best, f"“{best}” is nearest at one device."
 
 
 def write(path: Path) -> None:
@@ -158,12 +161,11 @@ def write(path: Path) -> None:
         name: {devices: spreads(case, devices) for devices in (1, 2)}
         for name, case in track(shown.items(), description="reporting")
     }
-    best = chosen(cases, found)
+    best, reason = chosen(cases, found)
     text = "Largest relative deviation of the cells' spread from the published one, x from 0.1 to "
     text += f"0.9, in all cases; mean of {len(REPORT_SEEDS)} seeds of {REPORT_SIZE}²:\n\n"
     text += overview(shown, found)
-    goals = " and ".join(f"{100 * within:.0f} %" for within in WITHIN.values())
-    text += f"\nOf those within {goals}, “{best}” has the least scatter of pulses. What waits take "
+    text += f"\n{reason} What waits take "
     text += "from drift, scatter can give back, so the curves do not tell the loops apart.\n\n"
     for devices, words in ((1, "One device, fitted"), (2, "Two devices, predicted")):
         text += f"{words}; {READ_AT_S[devices]:.0f} s after programming, x = g / "
