@@ -41,8 +41,8 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # Typer does no
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="hermes, hermes-statistics, hermes-one-device, pcm-joshi, reram-wan, reram-wan-day "
-        "or ideal; `fastaimc presets` says what each models.",
+        help="hermes, hermes-calibrated, hermes-statistics, hermes-one-device, pcm-joshi, "
+        "reram-wan, reram-wan-day or ideal; `fastaimc presets` says what each models.",
         show_default="hermes",
         rich_help_panel="Core",
     ),
