@@ -1,12 +1,14 @@
 """GDP against IP, by the range in which the ADC reads a single cell.
 
-Matrices of 256×256 on `presets.hermes()`, five seeds, six families of weights; GDP spends no more
+Matrices of 256×256 on `presets.hermes()` (or on `hermes_calibrated()`, which has slow noise, with
+methods tuned to it), five seeds, six families of weights; GDP spends no more
 MVM-equivalents than IP, its start included; IP's calibration of its offsets, where it does one,
 comes on top.  Ratios are paired by seed.  Both are evaluated 200 s
 after programming with one global compensation.
 
     python bench/experiments/read_range.py             # some minutes; writes bench/results
     python bench/experiments/read_range.py --seeds 1   # a look
+    python bench/experiments/read_range.py --preset hermes_calibrated   # with methods tuned to it
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 from typing import Any
 
 import numpy as np
+import tuned
 from rich.progress import track
 from tables import RESULTS, mean_and_error, table, write_excerpt
 
@@ -48,24 +51,12 @@ def families(seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def tuned_textbook() -> fa.IterativeProgramming:
-    """Return IP in its textbook form, with the best set that `tools/tune.py` found for it."""
-    best = json.loads((RESULTS / "tuning_textbook.json").read_text())["best"]
-    iterations = 27 - 2 * (best["allocation"] == "two_device")
-    rest = 1.0 - best["final_passes"] * best["final_delay"]
-    return fa.IterativeProgramming(
-        iterations=iterations,
-        fine=True,
-        verify="device",
-        allocation=best["allocation"],
-        step=fa.Step(
-            gain_end=best["gain"] * best["gain_decay"],
-            **{name: best[name] for name in ("margin", "margin_end", "kappa", "gain", "max_step")},
-        ),
-        verify_delay=rest / (iterations - best["final_passes"] + 1),
-        final_passes=best["final_passes"],
-        final_delay=best["final_delay"],
-    )
+def methods(preset: str) -> tuple[Any, Any, Any]:
+    """Return IP in the cell range, textbook IP and GDP, all tuned on a preset."""
+    textbook = tuned.iterative("textbook", preset)
+    if preset == "hermes":
+        return fa.IterativeProgramming(fine=True), textbook, fa.GradientDescentProgramming()
+    return tuned.iterative("ip", preset), textbook, tuned.gradient_descent(preset)
 
 
 def cell_range(weights: np.ndarray, config: CoreConfig, bits: int, name: str) -> CoreConfig:
@@ -101,12 +92,11 @@ def measure(weights: np.ndarray, config: CoreConfig, method: Any, seed: int) -> 
     }
 
 
-def run(seeds: int) -> Rows:
+def run(seeds: int, preset: str) -> Rows:
     """Return all measurements."""
-    hermes = fa.presets.hermes()
-    ip, fine = fa.IterativeProgramming(), fa.IterativeProgramming(fine=True)
-    textbook = tuned_textbook()
-    gdp = fa.GradientDescentProgramming()
+    hermes = getattr(fa.presets, preset)()
+    fine, textbook, gdp = methods(preset)
+    ip = dataclasses.replace(fine, fine=False)
     plain = dataclasses.replace(gdp, affine_every=0)
     dark = {"fs": dataclasses.replace(ip, calibrate=False)}
     dark |= dict.fromkeys(("fs/2", "fs/4"), dataclasses.replace(fine, calibrate=False))
@@ -244,21 +234,22 @@ def claims(rows: Rows, names: list[str]) -> str:
     return "GDP/IP in residual error:\n\n" + table(header, lines)
 
 
-def provenance() -> dict[str, Any]:
+def provenance(preset: str) -> dict[str, Any]:
     """Return versions, config and methods of the measurement."""
-    matrix = fa.program(np.eye(8), fa.presets.hermes(), seed=0)
-    ip = fa.program(np.eye(8), fa.presets.hermes(), fa.IterativeProgramming(), seed=0)
+    config, (fine, _, gdp) = getattr(fa.presets, preset)(), methods(preset)
+    matrix = fa.program(np.eye(8), config, gdp, seed=0)
+    ip = fa.program(np.eye(8), config, dataclasses.replace(fine, fine=False), seed=0)
     return {**matrix.provenance, "ip": ip.provenance["method"]}
 
 
-def excerpt(rows: Rows) -> None:
+def excerpt(name: str, rows: Rows) -> None:
     """Write the README's table between its two markers."""
     lines = []
     for family in dict.fromkeys(row["family"] for row in rows):
         gdp = select(rows, family=family, method="GDP", bits=8, range="MVM")
         cells = []
-        for name, where in ((DARK, "fs"), ("IP", "fs"), ("IP", "fs/2"), ("IP", "0.129 µS")):
-            below = select(rows, family=family, method=name, bits=8, range=where)
+        for method, where in ((DARK, "fs"), ("IP", "fs"), ("IP", "fs/2"), ("IP", "0.129 µS")):
+            below = select(rows, family=family, method=method, bits=8, range=where)
             cells.append(mean_and_error(ratios(gdp, below, "residual")))
         lines.append([family, *cells])
     ranges = [
@@ -268,7 +259,7 @@ def excerpt(rows: Rows) -> None:
         "0.129 µS a count",
     ]
     header = ["weights", *(f"cells read in {name}" for name in ranges)]
-    write_excerpt("read_range", table(header, lines))
+    write_excerpt(name, table(header, lines))
 
 
 def main() -> None:
@@ -277,16 +268,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--preset", choices=("hermes", "hermes_calibrated"), default="hermes")
     arguments = parser.parse_args()
-    rows = run(arguments.seeds)
+    rows = run(arguments.seeds, arguments.preset)
     text = report(rows)
     print(text)
     if arguments.seeds >= 5:
         RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / "read_range.md").write_text(text)
-        document = {"provenance": provenance(), "rows": rows}
-        (RESULTS / "read_range.json").write_text(json.dumps(document, indent=1) + "\n")
-        excerpt(rows)
+        usual = arguments.preset == "hermes"
+        name = "read_range" if usual else f"read_range_{arguments.preset.removeprefix('hermes_')}"
+        (RESULTS / f"{name}.md").write_text(text)
+        document = {"provenance": provenance(arguments.preset), "rows": rows}
+        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+        excerpt(name, rows)
 
 
 if __name__ == "__main__":

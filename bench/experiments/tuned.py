@@ -1,0 +1,74 @@
+"""The best sets that `tools/tune.py` has found, as methods."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tables import RESULTS
+
+import fastaimc as fa
+
+SIZE = 256
+BUDGET = 27 * SIZE + 1  # MVM-equivalents of a program, as tuned
+WAITS = 1.0  # of a whole program, in units of the time until evaluation
+
+
+def best(name: str, preset: str) -> dict[str, Any]:
+    """Return the best set of a search."""
+    own = "" if preset == "hermes" else f"_{preset}"
+    found: dict[str, Any] = json.loads((RESULTS / f"tuning_{name}{own}.json").read_text())["best"]
+    return found
+
+
+def step(found: dict[str, Any]) -> fa.Step:
+    """Return a set's threshold and step."""
+    names = ("margin", "margin_end", "kappa", "gain", "max_step")
+    return fa.Step(
+        gain_end=found["gain"] * found["gain_decay"], **{name: found[name] for name in names}
+    )
+
+
+def start_cost(found: dict[str, Any]) -> int:
+    """Return the MVM-equivalents of reading SET devices one by one."""
+    return 2 * SIZE * (found["allocation"] == "two_device")
+
+
+def schedule(found: dict[str, Any], rounds: int, iterations: int) -> dict[str, Any]:
+    """Return a set's waits; `rounds` also wait, before the iterations."""
+    rest = WAITS - found["final_passes"] * found["final_delay"]
+    return {
+        "final_passes": min(found["final_passes"], iterations),
+        "final_delay": found["final_delay"],
+        "verify_delay": rest / (rounds + iterations - found["final_passes"] + 1),
+    }
+
+
+def iterative(name: str = "ip", preset: str = "hermes") -> fa.IterativeProgramming:
+    """Return IP, or "textbook" IP, that reads cells in the ADC's cell range."""
+    found = best(name, preset)
+    iterations = (BUDGET - start_cost(found)) // SIZE
+    return fa.IterativeProgramming(
+        iterations=iterations,
+        fine=True,
+        verify="device" if name == "textbook" else "cell",
+        allocation=found["allocation"],
+        step=step(found),
+        **schedule(found, 0, iterations),
+    )
+
+
+def gradient_descent(preset: str = "hermes") -> fa.GradientDescentProgramming:
+    """Return GDP."""
+    found = best("gdp", preset)
+    rounds = found["start_rounds"] if found["start_from"] == "ip" else 0
+    iterations = (BUDGET - start_cost(found) - rounds * SIZE) // found["batch"]
+    return fa.GradientDescentProgramming(
+        iterations=iterations,
+        **{name: found[name] for name in ("batch", "inputs", "amplitude", "start_from")},
+        start_rounds=max(rounds, 1),
+        allocation=found["allocation"],
+        step=step(found),
+        affine_every=iterations,
+        **schedule(found, rounds, iterations),
+    )
