@@ -31,7 +31,7 @@ def step(found: dict[str, Any]) -> fa.Step:
 
 def start_cost(found: dict[str, Any]) -> int:
     """Return the MVM-equivalents of reading SET devices one by one."""
-    return 2 * SIZE * (found["allocation"] == "two_device")
+    return 2 * SIZE if found["allocation"] == "two_device" else 0
 
 
 def schedule(found: dict[str, Any], rounds: int, iterations: int) -> dict[str, Any]:
