@@ -69,6 +69,5 @@ def gradient_descent(preset: str = "hermes") -> fa.GradientDescentProgramming:
         start_rounds=max(rounds, 1),
         allocation=found["allocation"],
         step=step(found),
-        affine_every=iterations,
         **schedule(found, rounds, iterations),
     )
