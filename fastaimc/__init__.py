@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastaimc import network as network
     from fastaimc.api import program as program
     from fastaimc.api import resume as resume
     from fastaimc.config import CoreConfig as CoreConfig
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fastaimc.matrix import AnalogMatrix as AnalogMatrix
     from fastaimc.metrics import mvm_error as mvm_error
     from fastaimc.metrics import weight_error as weight_error
+    from fastaimc.network import convert as convert
     from fastaimc.programming import DirectWrite as DirectWrite
     from fastaimc.programming import GradientDescentProgramming as GradientDescentProgramming
     from fastaimc.programming import IterativeProgramming as IterativeProgramming
@@ -46,6 +48,7 @@ _HOMES = {
     "IterativeProgramming": "programming",
     "Step": "programming",
     "StorageError": "errors",
+    "convert": "network",
     "from_json": "config",
     "load": "files",
     "mvm_error": "metrics",
@@ -58,7 +61,7 @@ _HOMES = {
     "weight_error": "metrics",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  all of them are strings
+__all__ = ["__version__", "network", *_HOMES]  # noqa: PLE0604  all of them are strings
 
 
 def __getattr__(name: str) -> Any:
@@ -69,6 +72,8 @@ def __getattr__(name: str) -> Any:
             return version("fastaimc")
         except PackageNotFoundError:  # a checkout that is not installed
             return "unknown"
+    if name == "network":
+        return importlib.import_module("fastaimc.network")
     if name not in _HOMES:
         raise AttributeError(f"module 'fastaimc' has no attribute {name!r}")
     return getattr(importlib.import_module(f"fastaimc.{_HOMES[name]}"), name)

@@ -12,7 +12,7 @@ from fastaimc.errors import InputError, StorageError, check_integer
 
 if TYPE_CHECKING:
     from fastaimc.compare import Comparison
-    from fastaimc.network import Network
+    from fastaimc.network.perceptron import Network
 
 Ways = Annotated[
     list[str] | None,
@@ -119,7 +119,7 @@ def _check_outputs(paths: tuple[Path | None, ...], force: bool) -> None:
 
 def _weights(path: Path | None) -> tuple[dict[str, Any], Network | None]:
     if path is None:
-        from fastaimc.network import default_network
+        from fastaimc.network.perceptron import default_network
 
         network = default_network()
         return network.weights, network
@@ -140,7 +140,7 @@ def _run(
     threads: int | None,
 ) -> Comparison:
     from fastaimc.compare import compare as measure
-    from fastaimc.network import default_images
+    from fastaimc.network.perceptron import default_images
 
     if not matrices:
         raise InputError("WEIGHTS must hold at least one matrix")

@@ -14,7 +14,7 @@ from fastaimc.candidates import Candidate
 from fastaimc.mapping import cuts
 from fastaimc.matrix import AnalogMatrix
 from fastaimc.metrics import INPUTS, exact_conductances, mvm_error, weight_error
-from fastaimc.network import Network, accuracy, digital, forward
+from fastaimc.network.perceptron import Network, accuracy, digital, forward
 from fastaimc.programming import Method
 
 OUTSIDE = 0.025  # a cell is outside if it is off by more than this part of g_max

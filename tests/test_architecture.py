@@ -27,7 +27,6 @@ FLOORS = {
     "reference": 3,
     "kernels": 3,
     "engine": 4,
-    "network": 4,
     "provenance": 5,
     "aging": 5,
     "noise": 5,
@@ -46,14 +45,15 @@ FLOORS = {
     "checkpoint": 11,
     "api": 12,
     "candidates": 9,
-    "compare": 13,
-    "report": 14,
-    "plots": 14,
+    "network": 13,
+    "compare": 14,
+    "report": 15,
+    "plots": 15,
     "cli_options": 13,
     "cli_info": 14,
-    "cli_compare": 15,
-    "cli": 16,
-    "__main__": 17,
+    "cli_compare": 16,
+    "cli": 17,
+    "__main__": 18,
     "__init__": 14,
 }
 # The twins share the flat numbers that an engine takes, and nothing else.
@@ -64,6 +64,8 @@ ONLY_IN_KERNELS = {*COMPILES, "hadamard", "launch", "matmul", "variation", "vect
 ONLY_IN_REFERENCE: set[str] = set()
 # What must start fast.
 WITHOUT_NUMBA_AND_SCIPY = ("errors", "parameters", "config", "cli", "__init__")
+# What must start without PyTorch: all but the files of network/ that are loaded when it is used.
+WITHOUT_TORCH = ("", ".cli", ".compare", ".network", ".network.calibration", ".network.perceptron")
 # Only kernels/jit.py decides how kernels are compiled and threaded.
 ONLY_IN_JIT = {
     *("cfunc", "config", "guvectorize", "jit", "njit", "set_num_threads", "set_parallel_chunksize"),
@@ -236,6 +238,18 @@ def test_starts_without_numba_and_scipy(name: str) -> None:
 def test_the_reference_loads_no_numba() -> None:
     names = [module.name for module in in_house("reference")]
     assert loaded_by(names, {"numba", "llvmlite"}) == ""
+
+
+def test_torch_stays_in_network() -> None:
+    none(
+        [
+            f"{module.relative}:{i.line} imports {i.module}"
+            for module in modules()
+            for i in imports(module)
+            if i.top == "torch" and module.house != "network"
+        ]
+    )
+    assert loaded_by([f"fastaimc{name}" for name in WITHOUT_TORCH], {"torch"}) == ""
 
 
 def loaded_by(names: list[str], unwanted: set[str]) -> str:

@@ -12,7 +12,7 @@ import fastaimc as fa
 from fastaimc import plots, report
 from fastaimc.candidates import DEFAULT, candidates
 from fastaimc.compare import EXACT, WHOLE, Comparison, compare
-from fastaimc.network import Network
+from fastaimc.network.perceptron import Network
 
 SEEDS = 2
 

@@ -66,7 +66,10 @@ def required(requirements: list[str]) -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    """At start the run-time dependencies, inside functions also those of an extra for users."""
+    """At start the run-time dependencies, inside functions also those of an extra for users.
+
+    Who may load PyTorch at start is a matter of test_architecture.py.
+    """
     run_time = required(project()["dependencies"])
     extras = project()["optional-dependencies"].items()
     optional = {n for extra, needs in extras if extra != "dev" for n in required(needs)}
@@ -77,6 +80,7 @@ def test_what_is_imported_is_declared() -> None:
             for module in modules()
             for i in imports(module)
             if i.top not in known | (run_time if i.at_start else run_time | optional)
+            and (i.top, module.house) != ("torch", "network")
         ]
     )
 

@@ -34,8 +34,8 @@ from typing import Any
 
 import numpy as np
 
-from fastaimc import network as net
 from fastaimc import storage
+from fastaimc.network import perceptron as net
 
 DATA = Path("/usr/share/datasets/fashion-mnist")
 OUT = Path(__file__).resolve().parent.parent / "fastaimc" / "data"

@@ -15,7 +15,7 @@ import fastaimc as fa
 from fastaimc import plots, report
 from fastaimc.candidates import METHODS, candidates
 from fastaimc.compare import EXACT, WHOLE, Comparison, compare
-from fastaimc.network import default_images, default_network
+from fastaimc.network.perceptron import default_images, default_network
 
 LEAST = 10  # seeds of what is written
 

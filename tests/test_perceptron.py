@@ -8,7 +8,7 @@ import pytest
 
 import fastaimc as fa
 from fastaimc.errors import InputError
-from fastaimc.network import (
+from fastaimc.network.perceptron import (
     IMAGES_FILE,
     NETWORK_FILE,
     Network,

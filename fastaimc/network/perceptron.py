@@ -55,7 +55,7 @@ def default_network() -> Network:
 
     Examples
     --------
-    >>> from fastaimc.network import default_network
+    >>> from fastaimc.network.perceptron import default_network
     >>> {name: weights.shape for name, weights in default_network().weights.items()}
     {'fc1': (256, 784), 'fc2': (128, 256), 'fc3': (10, 128)}
     """
@@ -112,7 +112,7 @@ def forward(network: Network, images: object, layers: Mapping[str, Layer]) -> np
 
     Examples
     --------
-    >>> from fastaimc.network import default_images, default_network, digital, forward
+    >>> from fastaimc.network.perceptron import default_images, default_network, digital, forward
     >>> network, (images, _) = default_network(), default_images()
     >>> forward(network, images[:5], digital(network)).shape
     (5, 10)
@@ -150,7 +150,7 @@ def accuracy(logits: object, labels: object) -> float:
 
     Examples
     --------
-    >>> from fastaimc.network import accuracy
+    >>> from fastaimc.network.perceptron import accuracy
     >>> accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
     0.5
     """
