@@ -316,3 +316,12 @@ RELAXED_LEFT = 4 * 2 * RELAXED_RELATIVE
 # one. Its condition is at most the ratio of a segment's conductance to what a line sends to
 # ground, below 1e6 here, times 2**-53.
 EXACT_WIRES_RELATIVE = 1e-9
+
+# A network on ideal cores, over its largest output: the goal that it is held to. Sums of n products
+# in another order differ by at most n EPS of the sum of their sizes, and usually by its root.
+NETWORK_OF_IDEAL = 1e-5
+
+
+def digital_between(eps: float) -> float:
+    """Of a network whose ten digital steps are rounded to `eps`, each at most 1.5 of it a value."""
+    return max(NETWORK_OF_IDEAL, 16 * eps)

@@ -81,29 +81,33 @@ class NetworkReport:
         return whole
 
     def __rich__(self) -> Table:
-        """Return the table that ``rich.print`` shows."""
+        """Return the table that ``rich.print`` shows: total errors, costs of programming."""
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-        table.add_column("layer")
-        table.add_column("kind")
-        columns = ("matrices", "tiles", "cells used \\[%]", "input range", "total \\[%]")
-        for name in (*columns, "residual \\[%]", "MVM-equiv.", "energy \\[µJ]", "time \\[s]"):
-            table.add_column(name, justify="right")
+        for name in ("layer", "kind"):
+            table.add_column(name, no_wrap=True)
+        columns = ("matrices", "tiles", "used \\[%]", "range", "error \\[%]")
+        for name in (*columns, "MVM-eq.", "\\[µJ]", "\\[s]"):
+            table.add_column(name, justify="right", no_wrap=True)
         for layer in self.layers:
             table.add_row(
                 layer.name,
                 layer.kind,
-                f"{layer.matrices} × {layer.shape[0]}×{layer.shape[1]}",
+                _shapes(layer),
                 f"as {layer.shares}" if layer.shares else f"{layer.tiles}",
                 f"{100 * layer.utilisation:.1f}",
                 f"{layer.input_range:.3g}",
                 f"{100 * layer.error.total:.2f}",
-                f"{100 * layer.error.residual:.2f}",
                 *_costs(layer.cost),
             )
         use = f"{100 * self.utilisation:.1f}"
         table.add_section()
-        table.add_row("all", "", "", f"{self.tiles}", use, "", "", "", *_costs(self.cost))
+        table.add_row("all", "", "", f"{self.tiles}", use, "", "", *_costs(self.cost))
         return table
+
+
+def _shapes(layer: LayerReport) -> str:
+    shape = f"{layer.shape[0]}×{layer.shape[1]}"
+    return shape if layer.matrices == 1 else f"{layer.matrices} of {shape}"
 
 
 def _costs(cost: Cost) -> tuple[str, str, str]:
