@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from tolerances import NETWORK_OF_IDEAL, digital_between
-from torch_extra import torch_or_skip
+from torch_extra import Answers, torch_or_skip
 
 import fastaimc as fa
 from fastaimc.errors import InputError
@@ -270,21 +270,6 @@ def test_the_original_is_left_alone() -> None:
         assert torch.equal(value, before[name])
     assert "3._extra_state" in converted.state_dict()
     assert not any(name.endswith("0.weight") for name in converted.state_dict())
-
-
-class Answers(torch.utils.data.Dataset):  # type: ignore[misc,name-defined]
-    """A model's outputs, each at a place of its own in the stream of noise."""
-
-    def __init__(self, model: Any, inputs: Any) -> None:
-        self.model, self.inputs = model, inputs
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, index: int) -> Any:
-        fa.network.seek(self.model, 1000 * index)
-        with torch.no_grad():
-            return self.model(self.inputs[index])
 
 
 def test_workers_of_a_loader() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fastaimc.errors import InputError
 from fastaimc.network.layers import AnalogLayer
 
-PATCH_VALUES = 2**24  # of the images that are unfolded at a time: 64 MB
+PATCH_VALUES = 2**20  # of the images that are unfolded at a time: 4 MB stay in cache
 
 
 class AnalogConv(AnalogLayer):
@@ -72,18 +74,27 @@ class AnalogConv(AnalogLayer):
             )
         each = self.in_channels * self.kernel[0] * self.kernel[1] * high * wide
         step = max(1, PATCH_VALUES // each)
-        parts = [self.patches(part) for part in images.split(step)] if len(images) else []
         channels = sum(matrix.shape[0] for matrix in self.matrices)
-        y = torch.cat(parts) if parts else images.new_empty((0, high * wide, channels))
+        out = np.empty((len(images), high * wide, channels), dtype=np.float32)
+        for low in range(0, len(images), step):
+            self.patches(images[low : low + step].numpy(), out[low : low + step])
+        y = torch.from_numpy(out)
         if self.bias is not None:
             y = y + self.bias.to(torch.float32)
         return y.transpose(1, 2).reshape(len(images), channels, high, wide)
 
-    def patches(self, images: Tensor) -> Tensor:
-        """Return the products of all patches, (batch, position, out)."""
-        columns = functional.unfold(images, self.kernel, self.dilation, 0, self.stride)
-        groups = columns.transpose(1, 2).chunk(self.groups, dim=2)
-        return torch.cat([self.product(i, x, None) for i, x in enumerate(groups)], dim=2)
+    def patches(self, images: np.ndarray, out: np.ndarray) -> None:
+        """Write the products of all patches, (batch, position, out)."""
+        # Windows and one copy: `torch.nn.functional.unfold` takes ten times as long.
+        seen = [(kernel - 1) * d + 1 for kernel, d in zip(self.kernel, self.dilation, strict=True)]
+        windows = sliding_window_view(images, seen, axis=(2, 3))
+        (down, right), (skip, hop) = self.stride, self.dilation
+        windows = windows[:, :, ::down, ::right, ::skip, ::hop]
+        windows = windows.transpose(0, 2, 3, 1, 4, 5)  # (batch, ..., channel, row, column)
+        each = out.shape[2] // self.groups
+        for index, x in enumerate(np.split(windows, self.groups, axis=3)):
+            product = self.multiply(index, x.reshape(*out.shape[:2], -1))
+            out[:, :, index * each : (index + 1) * each] = product
 
 
 def _pads(source: nn.Conv1d | nn.Conv2d) -> tuple[int, ...]:
