@@ -13,6 +13,7 @@ from fastaimc.errors import InputError
 
 if TYPE_CHECKING:
     from fastaimc.config import CoreConfig
+    from fastaimc.network.allocation import Allocation
     from fastaimc.network.summary import NetworkReport
     from fastaimc.programming import Method
     from fastaimc.progress import Progress
@@ -143,6 +144,48 @@ def report(model: Any, samples: int = 200, seed: int = 1) -> NetworkReport:
     from fastaimc.network.summary import summarise
 
     return summarise(model, samples, seed)
+
+
+def allocate(model: Any, cores: int | None = None) -> Allocation:
+    """Return which tile of a converted model is on which physical core, and where.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        What `convert` returned; its config tells the size of a core.
+    cores : int, optional
+        How many there are: if they are too few for all layers, they are programmed in rounds,
+        layer by layer.  None: as many as are needed.
+
+    Raises
+    ------
+    InputError, ConfigError
+        For a model without analog layers; less than one core.
+    """
+    _need_torch("fastaimc.network.allocate")
+    from fastaimc.network.allocation import allocate_layers
+    from fastaimc.network.layers import model_tiles
+
+    layers, config = model_tiles(model)
+    return allocate_layers(layers, config.rows, config.columns, cores)
+
+
+def picture(allocation: Allocation) -> Any:
+    """Return an allocation as a matplotlib figure: rounds from above, cores from the left.
+
+    Parameters
+    ----------
+    allocation : Allocation
+        What `allocate` returned.
+
+    Raises
+    ------
+    InputError
+        Without matplotlib (the extra ``plot``).
+    """
+    from fastaimc.network.allocation import figure
+
+    return figure(allocation)
 
 
 def _need_torch(name: str) -> None:

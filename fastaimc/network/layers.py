@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fastaimc.config import CoreConfig
 from fastaimc.errors import InputError, check_integer, check_number
+from fastaimc.network.allocation import Tile, tiles_of
 
 MOST_NUMBER = 2**44  # half of the numbers that a matrix leaves to its user
 
@@ -189,3 +191,17 @@ def seek_all(model: Any, number: int) -> None:
     for _, layer in analog_layers(model):
         for matrix in layer.matrices:
             matrix.number = int(number)
+
+
+def model_tiles(model: Any) -> tuple[list[list[Tile]], CoreConfig]:
+    """Return the tiles of each layer, those of shared weights with the first; and their config."""
+    layers, seen = [], set()
+    for path, layer in analog_layers(model):
+        tiles = []
+        for name, matrix in zip(layer.names, layer.matrices, strict=True):
+            if id(matrix) not in seen:
+                seen.add(id(matrix))
+                tiles += tiles_of(path or "model", name, matrix)
+            config = matrix.config
+        layers.append(tiles)
+    return layers, config
