@@ -65,7 +65,8 @@ def convert(
     -------
     torch.nn.Module
         A normal module.  Its state holds, beside digital parameters, the number of the next vector
-        in each matrix's stream of noise, but not what the cells hold.
+        in each matrix's stream of noise, but not what the cells hold.  Hooks of layers that became
+        analog are not kept.
 
     Raises
     ------
