@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -52,49 +52,61 @@ class AnalogConv(AnalogLayer):
         images = images.detach().to(torch.float32)
         if any(self.pads):
             images = functional.pad(images, self.pads, mode=self.mode)
-        y = self.convolve(images.unsqueeze(2) if self.flat else images)
-        y = y.squeeze(2) if self.flat else y
-        y = (y if x.dim() == axes + 1 else y.squeeze(0)).to(x.dtype)
+        y = self.convolve((images.unsqueeze(2) if self.flat else images).numpy())
         last = x.dim() == 4 and not x.is_contiguous()
         last = last and x.is_contiguous(memory_format=torch.channels_last)
-        return y.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+        y = y.transpose(0, 3, 1, 2)
+        out = torch.from_numpy(y if last else np.ascontiguousarray(y)).to(x.dtype)
+        out = out.squeeze(2) if self.flat else out
+        return out if x.dim() == axes + 1 else out.squeeze(0)
 
-    def convolve(self, images: Tensor) -> Tensor:
-        """Return outputs of padded images (batch, in, row, column), a few images at a time."""
-        high, wide = (
+    def convolve(self, images: np.ndarray) -> np.ndarray:
+        """Return outputs (batch, row, column, out) of padded images (batch, in, row, column).
+
+        They go a few images at a time.
+        """
+        sizes = [
             (size - dilation * (kernel - 1) - 1) // stride + 1
             for size, kernel, dilation, stride in zip(
                 images.shape[2:], self.kernel, self.dilation, self.stride, strict=True
             )
-        )
-        if high < 1 or wide < 1:
+        ]
+        if min(sizes) < 1:
             raise InputError(
                 f"inputs of {self.names[0]!r} must be at least as large as its kernel, got "
-                f"{tuple(images.shape[3 if self.flat else 2 :])} with padding"
+                f"{images.shape[3 if self.flat else 2 :]} with padding"
             )
-        each = self.in_channels * self.kernel[0] * self.kernel[1] * high * wide
-        step = max(1, PATCH_VALUES // each)
-        channels = sum(matrix.shape[0] for matrix in self.matrices)
-        out = np.empty((len(images), high * wide, channels), dtype=np.float32)
+        step = max(1, PATCH_VALUES // (self.in_channels * math.prod((*self.kernel, *sizes))))
+        each = self.matrices[0].shape[0]
+        out = np.empty((len(images), *sizes, self.groups * each), dtype=np.float32)
         for low in range(0, len(images), step):
-            self.patches(images[low : low + step].numpy(), out[low : low + step])
-        y = torch.from_numpy(out)
+            part = out[low : low + step]
+            patches = self.patches(images[low : low + step], sizes)
+            for index, x in enumerate(patches.reshape(self.groups, *part.shape[:3], -1)):
+                part[..., index * each : (index + 1) * each] = self.multiply(index, x)
         if self.bias is not None:
-            y = y + self.bias.to(torch.float32)
-        return y.transpose(1, 2).reshape(len(images), channels, high, wide)
+            out += self.bias.detach().to(torch.float32).numpy()
+        return out
 
-    def patches(self, images: np.ndarray, out: np.ndarray) -> None:
-        """Write the products of all patches, (batch, position, out)."""
-        # Windows and one copy: `torch.nn.functional.unfold` takes ten times as long.
-        seen = [(kernel - 1) * d + 1 for kernel, d in zip(self.kernel, self.dilation, strict=True)]
-        windows = sliding_window_view(images, seen, axis=(2, 3))
-        (down, right), (skip, hop) = self.stride, self.dilation
-        windows = windows[:, :, ::down, ::right, ::skip, ::hop]
-        windows = windows.transpose(0, 2, 3, 1, 4, 5)  # (batch, ..., channel, row, column)
-        each = out.shape[2] // self.groups
-        for index, x in enumerate(np.split(windows, self.groups, axis=3)):
-            product = self.multiply(index, x.reshape(*out.shape[:2], -1))
-            out[:, :, index * each : (index + 1) * each] = product
+    def patches(self, images: np.ndarray, sizes: list[int]) -> np.ndarray:
+        """Return the patches of all positions, (group, batch, ..., channel, row, column).
+
+        One place of the kernel is copied at a time, all channels in one piece, which takes a third
+        of the time of windows in NumPy, and a tenth of that of `torch.nn.functional.unfold`.
+        """
+        each = self.in_channels // self.groups
+        source = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        out = np.empty((self.groups, len(images), *sizes, each, *self.kernel), dtype=np.float32)
+        for place in np.ndindex(*self.kernel):
+            rows, columns = (
+                slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
+                for at, dilation, size, stride in zip(
+                    place, self.dilation, sizes, self.stride, strict=True
+                )
+            )
+            seen = source[:, rows, columns].reshape(len(images), *sizes, self.groups, each)
+            out[(..., *place)] = np.moveaxis(seen, 3, 0)
+        return out
 
 
 def _pads(source: nn.Conv1d | nn.Conv2d) -> tuple[int, ...]:
