@@ -8,13 +8,16 @@ from typing import Any
 from fastaimc.config import CoreConfig, MeltQuench, ProgrammedState, PythonDevice
 from fastaimc.errors import ConfigError, nearest
 from fastaimc.programming.direct import DirectWrite
+from fastaimc.programming.estimate_guided import Belief, EstimateGuidedProgramming
 from fastaimc.programming.gradient_descent import GradientDescentProgramming
 from fastaimc.programming.iterative import IterativeProgramming
 from fastaimc.programming.method import Method, State
 from fastaimc.programming.plan import Step
 
 __all__ = [
+    "Belief",
     "DirectWrite",
+    "EstimateGuidedProgramming",
     "GradientDescentProgramming",
     "IterativeProgramming",
     "Method",
@@ -27,7 +30,13 @@ __all__ = [
 ]
 
 _KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (DirectWrite, GradientDescentProgramming, IterativeProgramming)
+    kind.__name__: kind
+    for kind in (
+        DirectWrite,
+        GradientDescentProgramming,
+        IterativeProgramming,
+        EstimateGuidedProgramming,
+    )
 }
 
 
@@ -100,7 +109,8 @@ def from_dict(fields: dict[str, Any]) -> Method:
     for field in fields:
         if field not in allowed:
             raise ConfigError(f"method.{field} is no field of {name}{nearest(field, allowed)}")
-    if isinstance(fields.get("step"), dict):
-        fields["step"] = Step(**fields["step"])
+    for part, what in (("step", Step), ("belief", Belief)):
+        if isinstance(fields.get(part), dict):
+            fields[part] = what(**fields[part])
     method: Method = kind(**fields)
     return method

@@ -30,6 +30,29 @@ def update(
     return error + k * value, k * noise
 
 
+def look(
+    x: np.ndarray,
+    y: np.ndarray,
+    now: np.ndarray,
+    error: np.ndarray,
+    variance: np.ndarray,
+    share: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return one tile's estimates and variances after a batch, and the batch's sums.
+
+    `now` is what cells are to show.  Rows that were not driven stay as they were.  The squared
+    error is what the batch adds to the estimates, and what these themselves give for inputs that
+    are independent.
+    """
+    value, standard_error, sums = estimate(x, y, now + error)
+    power = (x.astype(np.float64) ** 2).sum(axis=0)[:, None]
+    known = error.astype(np.float64), variance.astype(np.float64)
+    sums[0] += (power * known[0] ** 2).sum()
+    new = update(*known, value, share * standard_error**2)
+    found, certainty = (np.where(power > 0, *pair) for pair in zip(new, known, strict=True))
+    return found, certainty, sums
+
+
 def believe(
     beyond: np.ndarray,
     before: np.ndarray,
@@ -75,7 +98,7 @@ def estimate_pulses(
 
     Parameters
     ----------
-    x, group, pattern, y, targets, gain
+    x, group, pattern, y, targets, gain, device to change, parameters, fire, code
         As for `gradient_pulses`.
     ahead : ndarray
         As for `gradient_pulses`, for every number of batches since a cell's last pulse, 255 and
@@ -83,34 +106,22 @@ def estimate_pulses(
     error, age, variance : ndarray
         Estimated error of each cell, µS, batches since its last pulse, and the estimate's variance,
         µS², (tile, row, column), float32, uint8 and float32, changed in place.
-    device, filled, level, swing, aim, curve, scatter, significance, change, parameters
-        As for `gradient_pulses`.
     belief : BeliefParameters
         What the estimates hold for likely.
-    fire, code : ndarray
-        Outputs, as for `gradient_pulses`.
 
     Returns
     -------
     ndarray
-        Sums of the squared errors and of the squared predictions of the outputs, (tile, 2),
-        float64.  The former: what the batch adds to the estimates, and what these themselves give
-        for inputs that are independent.
+        Sums of squared errors (see `look`) and squared predictions of outputs, (tile, 2), float64.
     """
     sums = np.zeros((len(targets), 2))
     fire[...] = NONE
     for tile in range(len(targets) if x.shape[1] else 0):
         factor = factors(device[tile], significance)
         place = age[tile].astype(np.int64) * CODES + aim[tile]
-        now = wanted(targets[tile], place, gain, ahead.ravel(), factor) + error[tile]
-        inputs = x[group[tile]]
-        value, standard_error, sums[tile] = estimate(inputs, y[tile], now)
-        power = (inputs.astype(np.float64) ** 2).sum(axis=0)[:, None]
-        sums[tile, 0] += (power * error[tile].astype(np.float64) ** 2).sum()
-        noise = float(belief.share) * standard_error**2
-        known = error[tile].astype(np.float64), variance[tile].astype(np.float64)
-        new = update(*known, value, noise)
-        found, certainty = (np.where(power > 0, *pair) for pair in zip(new, known, strict=True))
+        now = wanted(targets[tile], place, gain, ahead.ravel(), factor)
+        known = (error[tile], variance[tile], float(belief.share))
+        found, certainty, sums[tile] = look(x[group[tile]], y[tile], now, *known)
         cells = [array[tile] for array in (device, filled, level, swing, aim)]
         rest = (curve, scatter, significance, change, parameters, fire[tile], code[tile])
         beyond = choose(found, np.sqrt(certainty), cells, *rest)
