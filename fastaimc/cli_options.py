@@ -301,7 +301,10 @@ def make_method(
             "--method write needs a device given by its statistics, such as that of --preset "
             "hermes-statistics or ideal; this core's must be iterated: use gdp, ip or ip-fine"
         )
-    descents = {"gdp": GradientDescentProgramming, "estimate": EstimateGuidedProgramming}
+    descents: dict[str, type[GradientDescentProgramming | EstimateGuidedProgramming]] = {
+        "gdp": GradientDescentProgramming,
+        "estimate": EstimateGuidedProgramming,
+    }
     if batch is not None and name not in descents:
         raise InputError(
             f"--batch is an option of --method gdp or estimate alone, got --method {name}"

@@ -161,7 +161,8 @@ SEARCHES: dict[str, Callable[[optuna.trial.BaseTrial], list[Any]]] = {
 
 def budget(trial: optuna.trial.BaseTrial) -> int:
     """Return a trial's MVM-equivalents: its rounds of IP, and a dark reading."""
-    return trial.user_attrs["rounds"] * SIZE + 1
+    rounds: int = trial.user_attrs["rounds"]
+    return rounds * SIZE + 1
 
 
 def objective(

@@ -156,7 +156,9 @@ class EstimateGuidedProgramming:
                 return engine.wanted_outputs(x, pattern, terminals.targets, *known)
 
             correct_columns(self, state, index, wanted, y)
-        *tables, step = self.step.arguments(terminals, index, self.iterations)
+        curve, scatter, significance, change, step = self.step.arguments(
+            terminals, index, self.iterations
+        )
         sums = engine.estimate_pulses(
             x[None],
             np.zeros(terminals.shape[0], dtype=np.int32),
@@ -173,7 +175,7 @@ class EstimateGuidedProgramming:
             state["level"],
             state["swing"],
             state["aim"],
-            *tables,
+            *(curve, scatter, significance, change),
             self.belief.arguments(),
             step,
             state["fire"],
