@@ -42,7 +42,8 @@ Preset = Annotated[
     str | None,
     typer.Option(
         help="hermes, hermes-calibrated, hermes-statistics, hermes-one-device, pcm-joshi, "
-        "reram-wan, reram-wan-day or ideal; `fastaimc presets` says what each models.",
+        "pcm-nandakumar, reram-wan, reram-wan-day or ideal; `fastaimc presets` says what each "
+        "models.",
         show_default="hermes",
         rich_help_panel="Core",
     ),

@@ -223,7 +223,6 @@ def test_spreads_belong_to_a_device(engine: Engine) -> None:
     assert abs(relative - np.hypot(0.2, 0.01)) < 4 * 0.2 / SIDE
 
 
-@pytest.mark.nojit
 def test_bounds_of_a_device() -> None:
     """Thousands of pulses bring each to its own bound, spread as asked for."""
     part = SoftBounds(step=0.2, jitter=0.0, step_spread=0.0, bound_spread=0.05, low_us=5.0)

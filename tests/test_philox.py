@@ -59,6 +59,8 @@ PURPOSES = {
     "FLOOR_SPREAD": 22,
     "ONSET_SPREAD": 23,
     "READ_NOISE_SPREAD": 24,
+    "STEP_SPREAD": 25,
+    "INCREMENT": 26,
 }
 # Of seed 0, row 3, column 5, step 7, tile 1, PULSE, block 1.
 RECORDED_WORDS = (0x5CE0428F, 0xB7D9B5AC, 0xAF2152D1, 0xA54380E4)

@@ -16,6 +16,7 @@ from fastaimc import stuck
 from fastaimc.config import CoreConfig, Drift, MeltQuench, ReadNoise
 from fastaimc.config.device import state_fits, state_parameters
 from fastaimc.engine import NO_SLOW_NOISE, Engine
+from fastaimc.parameters import ALIKE as ALL_ALIKE
 from fastaimc.parameters import F32
 
 IDENTITY = np.array([[5, 6, 0]], np.uint32)
@@ -137,7 +138,7 @@ def conduct(
     state = (conductance, np.full(SHAPE, 1, np.uint8), np.full(SHAPE, pulsed_s, np.float32))
     select = np.full((1, 1, 1), 1 << device, np.uint8)
     numbers = (state_fits(drift, noise), state_parameters(10.0, drift, noise))
-    at = (np.array([seconds]), select, IDENTITY, *numbers, slow)
+    at = (np.array([seconds]), select, IDENTITY, *numbers, ALL_ALIKE, slow)
     engine.drift(*state, *at, 0, mean, variance)
     return np.abs(mean.ravel().astype(np.float64)), variance.ravel().astype(np.float64)
 

@@ -131,7 +131,9 @@ def suggest_descent(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
 def suggest_gdp(trial: optuna.trial.BaseTrial) -> list[fa.GradientDescentProgramming]:
     """Suggest a set of GDP."""
     common = suggest_descent(trial)
-    return [fa.GradientDescentProgramming(affine_every=common["iterations"], **common)]
+    if trial.user_attrs["rounds"] != ROUNDS:
+        common["affine_every"] = common["iterations"]
+    return [fa.GradientDescentProgramming(**common)]
 
 
 def suggest_estimate(trial: optuna.trial.BaseTrial) -> list[fa.EstimateGuidedProgramming]:

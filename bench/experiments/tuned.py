@@ -75,9 +75,11 @@ def descent(found: dict[str, Any], rounds: int) -> dict[str, Any]:
 
 
 def gradient_descent(preset: str = "hermes", rounds: int = ROUNDS) -> fa.GradientDescentProgramming:
-    """Return GDP."""
+    """Return GDP, with the fits of columns that its search had."""
     common = descent(best("gdp", preset, rounds), rounds)
-    return fa.GradientDescentProgramming(affine_every=common["iterations"], **common)
+    if rounds != ROUNDS:
+        common["affine_every"] = common["iterations"]
+    return fa.GradientDescentProgramming(**common)
 
 
 def estimate_guided(preset: str = "hermes", rounds: int = ROUNDS) -> fa.EstimateGuidedProgramming:
