@@ -131,7 +131,7 @@ def test_it_needs_fewer_mvms_than_gdp() -> None:
     plain = fa.GradientDescentProgramming(iterations=many - 3, batch=64, affine_every=many)
     plain = dataclasses.replace(plain, verify_delay=(1 - 8 * 0.0247) / (many - 9))
     guided_ = fa.EstimateGuidedProgramming(iterations=few - 3, batch=64)
-    guided_ = dataclasses.replace(guided_, verify_delay=(1 - 8 * 0.0247) / (few - 9))
+    guided_ = dataclasses.replace(guided_, verify_delay=(1 - 9 * 0.032) / (few - 10))
     residual = [
         np.mean([fa.mvm_error(m, samples=300).residual for m in matrices.values()])
         for matrices in (fa.program(weights, config, method, seed=3) for method in (guided_, plain))

@@ -99,15 +99,13 @@ def estimate_pulses(
     Parameters
     ----------
     x, group, pattern, y, targets, gain, device to change, parameters, fire, code
-        As for `gradient_pulses`.
+        As for `gradient_pulses`; and for `belief` see its type.
     ahead : ndarray
         As for `gradient_pulses`, for every number of batches since a cell's last pulse, 255 and
         more counted as 255, (looks, 256), float32, µS; all numbers in `age` are below `looks`.
     error, age, variance : ndarray
         Estimated error of each cell, µS, batches since its last pulse, and the estimate's variance,
         µS², (tile, row, column), float32, uint8 and float32, changed in place.
-    belief : BeliefParameters
-        What the estimates hold for likely.
 
     Returns
     -------
