@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fastaimc.programming import DirectWrite as DirectWrite
     from fastaimc.programming import EstimateGuidedProgramming as EstimateGuidedProgramming
     from fastaimc.programming import GradientDescentProgramming as GradientDescentProgramming
+    from fastaimc.programming import HadamardVerifyProgramming as HadamardVerifyProgramming
     from fastaimc.programming import IterativeProgramming as IterativeProgramming
     from fastaimc.programming import Step as Step
 
@@ -46,6 +47,7 @@ _HOMES = {
     "EstimateGuidedProgramming": "programming",
     "FastAIMCError": "errors",
     "GradientDescentProgramming": "programming",
+    "HadamardVerifyProgramming": "programming",
     "InputError": "errors",
     "IterativeProgramming": "programming",
     "Step": "programming",

@@ -14,12 +14,13 @@ from fastaimc.programming import (
     DirectWrite,
     EstimateGuidedProgramming,
     GradientDescentProgramming,
+    HadamardVerifyProgramming,
     IterativeProgramming,
     Method,
 )
 
 DEFAULT = ("ip", "ip-fine", "gdp", "statistics")
-METHODS = ("ip", "ip-dark", *DEFAULT[1:], "estimate")
+METHODS = ("ip", "ip-dark", *DEFAULT[1:], "estimate", "hadamard")
 Descent = TypeVar("Descent", GradientDescentProgramming, EstimateGuidedProgramming)
 
 WAITS = 1.0  # of a whole program, in units of the time until evaluation
@@ -46,7 +47,7 @@ class Candidate:
             return _gdp(self.method, rows, self.rounds, self.batch)
         if isinstance(self.method, EstimateGuidedProgramming):
             return _gdp(self.method, rows, self.rounds, self.batch)
-        if isinstance(self.method, IterativeProgramming):
+        if isinstance(self.method, IterativeProgramming | HadamardVerifyProgramming):
             passes = min(self.method.final_passes, self.rounds)
             rest = WAITS - passes * self.method.final_delay
             return replace(
@@ -86,8 +87,8 @@ def candidates(
 
     "ip" reads cells in the range of MVMs and calibrates its offsets, "ip-dark" takes them from one
     dark reading, "ip-fine" reads in the ADC's cell range, "gdp" needs only MVMs, and "estimate" is
-    GDP guided by estimates of cells; "statistics" are cells as the published statistics of HERMES
-    have them.
+    GDP guided by estimates of cells; "hadamard" verifies by encoded reads; "statistics" are cells
+    as the published statistics of HERMES have them.
 
     Parameters
     ----------
@@ -128,6 +129,7 @@ def candidates(
         "ip-fine": Candidate("fine IP", config, replace(ip, fine=True), rounds),
         "gdp": Candidate("GDP", coarse, gdp, rounds, batch),
         "estimate": Candidate("GDP, estimates", coarse, guided, rounds, batch),
+        "hadamard": Candidate("Hadamard verify", coarse, HadamardVerifyProgramming(), rounds),
         "statistics": Candidate("statistics", presets.hermes_statistics(), DirectWrite(), rounds),
     }
     if isinstance(config.device, ProgrammedState):

@@ -20,8 +20,8 @@ Ways = Annotated[
         "--method",
         help="ip (cells read in the range of MVMs), ip-dark (the same, offsets not calibrated), "
         "ip-fine (in the ADC's cell range), gdp, estimate (gdp guided by estimates of "
-        "cells), or statistics (as published); repeatable.",
-        show_default="all but ip-dark and estimate",
+        "cells), hadamard (ip by encoded reads), or statistics (as published); repeatable.",
+        show_default="ip, ip-fine, gdp and statistics",
         rich_help_panel="Method",
     ),
 ]

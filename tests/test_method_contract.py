@@ -36,6 +36,7 @@ from fastaimc.programming import (
     DirectWrite,
     EstimateGuidedProgramming,
     GradientDescentProgramming,
+    HadamardVerifyProgramming,
     IterativeProgramming,
     Method,
     Step,
@@ -51,6 +52,7 @@ SOME: dict[str, Any] = {
     "gdp uniform": gdp(iterations=12, inputs="uniform", affine_every=3),
     "gdp reset": gdp(iterations=12, start_from="reset"),
     "gdp ip": gdp(iterations=12, start_from="ip"),
+    "hadamard": HadamardVerifyProgramming(iterations=12, step=IP_STEP, amplitude=0.6),
     "guided": guided(iterations=12),
     "guided uniform": guided(iterations=12, inputs="uniform", affine_every=3, start_from="ip"),
 }

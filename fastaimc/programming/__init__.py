@@ -10,6 +10,7 @@ from fastaimc.errors import ConfigError, nearest
 from fastaimc.programming.direct import DirectWrite
 from fastaimc.programming.estimate_guided import Belief, EstimateGuidedProgramming
 from fastaimc.programming.gradient_descent import GradientDescentProgramming
+from fastaimc.programming.hadamard_verify import HadamardVerifyProgramming
 from fastaimc.programming.iterative import IterativeProgramming
 from fastaimc.programming.method import Method, State
 from fastaimc.programming.plan import Step
@@ -19,6 +20,7 @@ __all__ = [
     "DirectWrite",
     "EstimateGuidedProgramming",
     "GradientDescentProgramming",
+    "HadamardVerifyProgramming",
     "IterativeProgramming",
     "Method",
     "State",
@@ -36,6 +38,7 @@ _KINDS: dict[str, type] = {
         GradientDescentProgramming,
         IterativeProgramming,
         EstimateGuidedProgramming,
+        HadamardVerifyProgramming,
     )
 }
 
