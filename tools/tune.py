@@ -3,7 +3,8 @@
 The weights and seeds are others than those of ``bench/experiments``.  The objective is the
 geometric mean of the residual MVM error.  All methods get the same number of MVM-equivalents,
 start included (IP's calibration comes on top), and the same time to wait.  What is committed took
-80 trials and 120 to refine, each.
+80 trials and 120 to refine, each; at other budgets the files count fewer, the best set of the
+usual one being the first.
 
     pip install -e .[tune]
     python tools/tune.py ip              # IP: one set for both ranges of the ADC

@@ -1,8 +1,10 @@
 """Estimate-guided GDP against plain GDP with three times as many MVMs, and fine IP at its own cost.
 
-Each has the best set that ``tools/tune.py`` has found for its own budget, ``tuning_*_ROUNDS.json``.
-Weights and seeds are others than those of the tuning.  The start is part of every budget, a dark
-reading comes on top, and all wait as long.  Ratios are paired by seed.
+Each has the best set that ``tools/tune.py`` has found for its own budget (``tuning_*.json``).  To
+the search of plain GDP at 120 rounds the best set of 60 with twice the batch was added by hand, as
+more iterations are of no use to it.  Weights and seeds are others than those of the tuning.  The
+start is part of every budget, a dark reading comes on top, and all wait as long.  Ratios are paired
+by seed.
 
     python bench/experiments/estimate.py            # minutes; writes bench/results/estimate.md
     python bench/experiments/estimate.py --seeds 1  # a look

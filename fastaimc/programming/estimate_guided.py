@@ -52,7 +52,7 @@ class Belief:
         return BeliefParameters(*map(F32, (self.share, self.spread, self.miss, self.walk)))
 
 
-# The best of 50 trials of `tools/tune.py` for a budget of 20 rounds of IP, as are the defaults of
+# The best of the first 50 trials of `tools/tune.py` for 20 rounds of IP, as are the defaults of
 # `EstimateGuidedProgramming` (bench/results/tuning_estimate_20.json); its iterations and waits make
 # its budget that of 25 rounds of IP and its start, as GDP's.
 DEFAULT_STEP = Step(
