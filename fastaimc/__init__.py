@@ -31,19 +31,25 @@ if TYPE_CHECKING:
     from fastaimc.metrics import mvm_error as mvm_error
     from fastaimc.metrics import weight_error as weight_error
     from fastaimc.network import convert as convert
+    from fastaimc.programming import Belief as Belief
     from fastaimc.programming import DirectWrite as DirectWrite
+    from fastaimc.programming import EstimateGuidedProgramming as EstimateGuidedProgramming
     from fastaimc.programming import GradientDescentProgramming as GradientDescentProgramming
+    from fastaimc.programming import HadamardVerifyProgramming as HadamardVerifyProgramming
     from fastaimc.programming import IterativeProgramming as IterativeProgramming
     from fastaimc.programming import Step as Step
 
 # Public names and where they live: resolved on first use, so that importing stays cheap.
 _HOMES = {
     "AnalogMatrix": "matrix",
+    "Belief": "programming",
     "ConfigError": "errors",
     "CoreConfig": "config",
     "DirectWrite": "programming",
+    "EstimateGuidedProgramming": "programming",
     "FastAIMCError": "errors",
     "GradientDescentProgramming": "programming",
+    "HadamardVerifyProgramming": "programming",
     "InputError": "errors",
     "IterativeProgramming": "programming",
     "Step": "programming",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,13 +12,17 @@ from fastaimc.config import CoreConfig, ProgrammedState, override, presets
 from fastaimc.errors import InputError, nearest
 from fastaimc.programming import (
     DirectWrite,
+    EstimateGuidedProgramming,
     GradientDescentProgramming,
+    HadamardVerifyProgramming,
     IterativeProgramming,
     Method,
 )
 
 DEFAULT = ("ip", "ip-fine", "gdp", "statistics")
-METHODS = ("ip", "ip-dark", *DEFAULT[1:])
+METHODS = ("ip", "ip-dark", *DEFAULT[1:], "estimate", "hadamard")
+Descent = TypeVar("Descent", GradientDescentProgramming, EstimateGuidedProgramming)
+
 WAITS = 1.0  # of a whole program, in units of the time until evaluation
 
 
@@ -34,13 +39,15 @@ class Candidate:
     def method_for(self, rows: int) -> Method:
         """Return the method for tiles of so many rows.
 
-        GDP gets as many iterations as IP's rounds leave it MVM-equivalents, start included; its
-        batch, unless given, is the power of two that makes Hadamard inputs orthogonal.  All wait
-        as long in all.
+        GDP, guided by estimates or not, gets as many iterations as IP's rounds leave it
+        MVM-equivalents, start included; its batch, unless given, is the power of two that makes
+        Hadamard inputs orthogonal.  All wait as long in all.
         """
         if isinstance(self.method, GradientDescentProgramming):
             return _gdp(self.method, rows, self.rounds, self.batch)
-        if isinstance(self.method, IterativeProgramming):
+        if isinstance(self.method, EstimateGuidedProgramming):
+            return _gdp(self.method, rows, self.rounds, self.batch)
+        if isinstance(self.method, IterativeProgramming | HadamardVerifyProgramming):
             passes = min(self.method.final_passes, self.rounds)
             rest = WAITS - passes * self.method.final_delay
             return replace(
@@ -52,9 +59,7 @@ class Candidate:
         return self.method
 
 
-def _gdp(
-    method: GradientDescentProgramming, rows: int, rounds: int, batch: int | None
-) -> GradientDescentProgramming:
+def _gdp(method: Descent, rows: int, rounds: int, batch: int | None) -> Descent:
     if batch is None:
         batch = int(2 ** np.ceil(np.log2(rows)))
     start_rounds = min(method.start_rounds, rounds)
@@ -81,8 +86,9 @@ def candidates(
     """Return the named ways to program a core.
 
     "ip" reads cells in the range of MVMs and calibrates its offsets, "ip-dark" takes them from one
-    dark reading, "ip-fine" reads in the ADC's cell range, "gdp" needs only MVMs; "statistics" are
-    cells as the published statistics of HERMES have them.
+    dark reading, "ip-fine" reads in the ADC's cell range, "gdp" needs only MVMs, and "estimate" is
+    GDP guided by estimates of cells; "hadamard" verifies by encoded reads; "statistics" are cells
+    as the published statistics of HERMES have them.
 
     Parameters
     ----------
@@ -112,9 +118,9 @@ def candidates(
     ip = IterativeProgramming()
     if iterations is not None:
         ip = replace(ip, iterations=iterations)
-    gdp = GradientDescentProgramming()
+    gdp, guided = GradientDescentProgramming(), EstimateGuidedProgramming()
     if batch is not None:
-        gdp = replace(gdp, batch=batch)
+        gdp, guided = replace(gdp, batch=batch), replace(guided, batch=batch)
     rounds = ip.iterations
     coarse = override(config, {"adc.cell_lsb_us": None})
     ways = {
@@ -122,6 +128,8 @@ def candidates(
         "ip-dark": Candidate("IP, dark", coarse, replace(ip, calibrate=False), rounds),
         "ip-fine": Candidate("fine IP", config, replace(ip, fine=True), rounds),
         "gdp": Candidate("GDP", coarse, gdp, rounds, batch),
+        "estimate": Candidate("GDP, estimates", coarse, guided, rounds, batch),
+        "hadamard": Candidate("Hadamard verify", coarse, HadamardVerifyProgramming(), rounds),
         "statistics": Candidate("statistics", presets.hermes_statistics(), DirectWrite(), rounds),
     }
     if isinstance(config.device, ProgrammedState):

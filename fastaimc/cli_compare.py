@@ -19,8 +19,9 @@ Ways = Annotated[
     typer.Option(
         "--method",
         help="ip (cells read in the range of MVMs), ip-dark (the same, offsets not calibrated), "
-        "ip-fine (in the ADC's cell range), gdp, or statistics (as published); repeatable.",
-        show_default="all but ip-dark",
+        "ip-fine (in the ADC's cell range), gdp, estimate (gdp guided by estimates of "
+        "cells), hadamard (ip by encoded reads), or statistics (as published); repeatable.",
+        show_default="ip, ip-fine, gdp and statistics",
         rich_help_panel="Method",
     ),
 ]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastaimc.config import CoreConfig
     from fastaimc.programming import Method
 
-METHODS = ("gdp", "ip", "ip-fine", "write")
+METHODS = ("gdp", "estimate", "ip", "ip-fine", "write")
 LINE_EVERY_S = 5.0  # of a log
 MOST_LINES, MOST_CHARACTERS = 5, 400  # of an error
 PIPE_WIDTH = 160  # of tables that no terminal bounds
@@ -93,7 +93,8 @@ Weights = Annotated[
 MethodName = Annotated[
     str | None,
     typer.Option(
-        help="gdp (gradient descent on the MVM error), ip (iterative program-and-verify), "
+        help="gdp (gradient descent on the MVM error), estimate (gdp guided by an estimate of each "
+        "cell's error), ip (iterative program-and-verify), "
         "ip-fine (ip in the ADC's cell range) or write (published statistics).",
         show_default="gdp; write where the device is given by its statistics",
         rich_help_panel="Method",
@@ -283,6 +284,7 @@ def make_method(
     from fastaimc.config import ProgrammedState
     from fastaimc.programming import (
         DirectWrite,
+        EstimateGuidedProgramming,
         GradientDescentProgramming,
         IterativeProgramming,
     )
@@ -300,17 +302,23 @@ def make_method(
             "--method write needs a device given by its statistics, such as that of --preset "
             "hermes-statistics or ideal; this core's must be iterated: use gdp, ip or ip-fine"
         )
-    if batch is not None and name != "gdp":
-        raise InputError(f"--batch is an option of --method gdp alone, got --method {name}")
+    descents: dict[str, type[GradientDescentProgramming | EstimateGuidedProgramming]] = {
+        "gdp": GradientDescentProgramming,
+        "estimate": EstimateGuidedProgramming,
+    }
+    if batch is not None and name not in descents:
+        raise InputError(
+            f"--batch is an option of --method gdp or estimate alone, got --method {name}"
+        )
     if name == "write":
         if iterations is not None:
             raise InputError("--iterations is no option of --method write, which writes once")
         return DirectWrite()
     given: dict[str, Any] = {} if iterations is None else {"iterations": iterations}
     try:
-        if name == "gdp":
+        if name in descents:
             given |= {} if batch is None else {"batch": batch}
-            return GradientDescentProgramming(**given)
+            return descents[name](**given)
         return IterativeProgramming(fine=name == "ip-fine", **given)
     except ConfigError as error:
         raise ConfigError(f"--{error}") from None

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastaimc.errors import InputError, nearest
 from fastaimc.parameters import (
+    BeliefParameters,
     IncrementParameters,
     PulseParameters,
     StateParameters,
@@ -213,6 +214,34 @@ class Engine(Protocol):
         code: Array,
     ) -> Array:
         """Pulses that follow from the gradient of one batch's MVM error; sums, (tile, 2)."""
+
+    def estimate_pulses(
+        self,
+        x: Array,
+        group: Array,
+        pattern: Array,
+        y: Array,
+        targets: Array,
+        gain: np.float32,
+        ahead: Array,
+        error: Array,
+        age: Array,
+        variance: Array,
+        device: Array,
+        filled: Array,
+        level: Array,
+        swing: Array,
+        aim: Array,
+        curve: Array,
+        scatter: Array,
+        significance: Array,
+        change: Array,
+        belief: BeliefParameters,
+        parameters: StepParameters,
+        fire: Array,
+        code: Array,
+    ) -> Array:
+        """Pulses that follow from estimates that one batch's gradient corrects; sums, (tile, 2)."""
 
     def wanted_outputs(
         self,

@@ -102,6 +102,15 @@ class StepParameters(NamedTuple):
     devices: np.float32  # of a cell; those of the second half subtract
 
 
+class BeliefParameters(NamedTuple):
+    """What a cell's estimate of its error holds for likely, in variances."""
+
+    share: np.float32  # of a batch's squared error by column: noise of an estimate
+    spread: np.float32  # what a pulse leaves, in standard deviations of its scatter at the aim
+    miss: np.float32  # what it leaves of the error that called for it, beside that
+    walk: np.float32  # change from batch to batch, in standard deviations of that scatter
+
+
 class WireParameters(NamedTuple):
     """Resistances of a crossbar's wires, in 1/µS, float64: small ones beside large currents."""
 

@@ -24,7 +24,7 @@ from strategies import (
 
 from fastaimc.config import MeltQuench
 from fastaimc.engine import NO_PATTERN
-from fastaimc.parameters import F32, StepParameters
+from fastaimc.parameters import F32, BeliefParameters, StepParameters
 from fastaimc.reference.inputs import inputs as random_inputs
 
 
@@ -102,6 +102,36 @@ def gradient_calls(draw: st.DrawFn, size: Size, in_lines: bool = False) -> Call:
         **before(generator, held - targets),
         **draw(step_arguments(generator, shape)),
     }
+
+
+@st.composite
+def estimate_calls(draw: st.DrawFn, size: Size, in_lines: bool = False) -> Call:
+    """A batch and what is known of cells' errors; some are known exactly, or not at all."""
+    call = draw(gradient_calls(size, in_lines))
+    generator = np.random.default_rng(draw(seeds))
+    shape = call["targets"].shape
+    held = normals(generator, shape, 10 ** draw(floats(-3, 1)))
+    variance = np.abs(normals(generator, shape, 10 ** draw(floats(-4, 2))))
+    variance[generator.random(shape) < 0.1] = 0
+    cells = ("device", "filled", "level", "swing", "aim", "curve", "scatter", "significance")
+    belief = (draw(floats(0.01, 1)), *(draw(floats(0, 2)) for _ in range(3)))
+    return {
+        **{name: call[name] for name in ("x", "group", "pattern", "y", "targets", "gain")},
+        "ahead": generator.uniform(0, 0.1, (256, 256)).astype(np.float32),
+        "error": held,
+        "age": generator.choice(np.array([0, 1, 2, 30, 254, 255], np.uint8), shape),
+        "variance": variance,
+        **{name: call[name] for name in (*cells, "change")},
+        "belief": BeliefParameters(*map(F32, belief)),
+        **{name: call[name] for name in ("parameters", "fire", "code")},
+    }
+
+
+def predicted(call: Call) -> np.ndarray:
+    """What the cells of a call are to show now and are known to be off, float32 in float64."""
+    extra = call["ahead"][call["age"], call["aim"]] * factors(call, call["device"])
+    now = call["targets"] * call["gain"] + np.sign(call["targets"]) * extra
+    return np.asarray(now + call["error"], np.float32).astype(np.float64)
 
 
 def drifting(generator: np.random.Generator) -> Call:

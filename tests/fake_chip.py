@@ -14,6 +14,7 @@ from fastaimc import engine as engines
 from fastaimc.engine import NO_PATTERN
 from fastaimc.nominal import Nominal
 from fastaimc.programming import (
+    EstimateGuidedProgramming,
     GradientDescentProgramming,
     IterativeProgramming,
     Method,
@@ -260,6 +261,12 @@ def gdp(**values: Any) -> GradientDescentProgramming:
     plain = {"iterations": 25, "step": GDP_STEP, "batch": BATCH, "amplitude": 0.6, **WAITS}
     plain |= {"start_from": "single_shot", "start_rounds": 3, "affine_every": 0}
     return GradientDescentProgramming(**(plain | values))
+
+
+def guided(**values: Any) -> EstimateGuidedProgramming:
+    plain = {"iterations": 25, "step": GDP_STEP, "batch": BATCH, "amplitude": 0.6, **WAITS}
+    plain |= {"start_from": "single_shot", "start_rounds": 3, "affine_every": 0}
+    return EstimateGuidedProgramming(**(plain | values))
 
 
 def wanted(seed: int = 5) -> np.ndarray:

@@ -38,6 +38,7 @@ IN_PLACE: dict[str, tuple[str, ...]] = {
     "increment": (*DEVICES, "memory"),
     "allocate": ("device", "filled", "aim", "surplus", "rest"),
     "gradient_pulses": ("total", "count", *CELLS, "fire", "code"),
+    "estimate_pulses": ("error", "age", "variance", *CELLS, "fire", "code"),
     "estimate_wires": ("mean", "variance"),
     "relax_wires": ("out",),
     "verify_pulses": ("total", "count", *CELLS, "fire", "code"),

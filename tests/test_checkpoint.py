@@ -32,6 +32,9 @@ METHODS: dict[str, Any] = {
         iterations=ROUNDS, batch=32, start_from="ip", start_rounds=2, final_passes=2
     ),
 }
+METHODS["estimate"] = fa.EstimateGuidedProgramming(
+    iterations=ROUNDS, batch=32, affine_every=3, final_passes=2
+)
 LAYERS = {
     "one": WEIGHTS,
     "two": WEIGHTS[:7, :9],
@@ -41,7 +44,7 @@ LAYERS = {
 # --- bitwise as if nothing had happened -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["ip", "gdp"])
+@pytest.mark.parametrize("name", ["ip", "gdp", "estimate"])
 def test_slow_noise_goes_on_as_it_was(name: str, tmp_path: Path) -> None:
     """What has passed since devices were last seen is drawn as one: that is kept, too."""
     method, path = METHODS[name], tmp_path / "slow.npz"

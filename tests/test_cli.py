@@ -116,7 +116,7 @@ def test_nothing_existing_is_replaced_without_force(lone: Path, tmp_path: Path) 
     [
         (["--method", "gpd"], ["--method", "did you mean 'gdp'"]),
         (["--method", "write"], ["--method write", "hermes-statistics"]),
-        (["--method", "ip", "--batch", 3], ["--batch", "gdp alone"]),
+        (["--method", "ip", "--batch", 3], ["--batch", "gdp or estimate alone"]),
         (["--method", "write", "--preset", "ideal", "--iterations", 3], ["--iterations"]),
         (["--method", "gdp", "--preset", "ideal"], ["--method gdp"]),
         (["--iterations", 0], ["--iterations must be from 1"]),

@@ -222,10 +222,11 @@ def test_the_figure_is_written_whole(comparison: Comparison, tmp_path) -> None:
 @pytest.mark.parametrize("rounds", [1, 2, 6, 25])
 @pytest.mark.parametrize("rows", [1, 5, 40, 64])
 @pytest.mark.parametrize("batch", [None, 8])
-def test_all_methods_cost_the_same(rows: int, rounds: int, batch: int | None) -> None:
+@pytest.mark.parametrize("name", ["gdp", "estimate"])
+def test_all_methods_cost_the_same(name: str, rows: int, rounds: int, batch: int | None) -> None:
     """GDP spends no more MVM-equivalents than IP, but for a batch that it needs at least, and no
     whole batch less; all wait as long."""
-    ways = candidates(fa.presets.hermes(), ["ip-fine", "gdp"], rounds, batch)
+    ways = candidates(fa.presets.hermes(), ["ip-fine", name], rounds, batch)
     weights = np.random.default_rng(0).standard_normal((3, rows))
     ip, gdp = (
         fa.program(weights, way.config, way.method_for(rows), threads=1).cost for way in ways

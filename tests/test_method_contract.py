@@ -21,6 +21,7 @@ from fake_chip import (
     coarse,
     gdp,
     go_on,
+    guided,
     ip,
     offered,
     program,
@@ -31,8 +32,11 @@ from fake_chip import (
 from fastaimc.config import CoreConfig, presets
 from fastaimc.errors import ConfigError
 from fastaimc.programming import (
+    Belief,
     DirectWrite,
+    EstimateGuidedProgramming,
     GradientDescentProgramming,
+    HadamardVerifyProgramming,
     IterativeProgramming,
     Method,
     Step,
@@ -48,6 +52,9 @@ SOME: dict[str, Any] = {
     "gdp uniform": gdp(iterations=12, inputs="uniform", affine_every=3),
     "gdp reset": gdp(iterations=12, start_from="reset"),
     "gdp ip": gdp(iterations=12, start_from="ip"),
+    "hadamard": HadamardVerifyProgramming(iterations=12, step=IP_STEP, amplitude=0.6),
+    "guided": guided(iterations=12),
+    "guided uniform": guided(iterations=12, inputs="uniform", affine_every=3, start_from="ip"),
 }
 METHODS = pytest.mark.parametrize("method", SOME.values(), ids=SOME.keys())
 
@@ -249,7 +256,7 @@ def test_reads_of_gdp(start: str, allocation: str, expected: list[int]) -> None:
     assert chip.order[-18:] == ["wait", "mvm", "pulse"] * 6
 
 
-@pytest.mark.parametrize("make", [ip, gdp])
+@pytest.mark.parametrize("make", [ip, gdp, guided])
 def test_waits(make: Any) -> None:
     """In units of the time until evaluation, 200 s: before the reads of SET devices and in every
     iteration; the last ones have a wait of their own."""
@@ -264,6 +271,7 @@ def test_waits(make: Any) -> None:
 # --- hyper-parameters -----------------------------------------------------------------------------
 
 IP, GDP = IterativeProgramming, GradientDescentProgramming
+GUIDED = EstimateGuidedProgramming
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (IP, {"iterations": 0}, "iterations must be from 1 to 100000, got 0"),
     (IP, {"iterations": 2.0}, "iterations must be an integer, got 2.0"),
@@ -284,6 +292,12 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (GDP, {"affine_every": -1}, "affine_every must be from 0 to 100000, got -1"),
     (GDP, {"iterations": 3, "final_passes": -1}, "final_passes must be from 0 to 100000, got -1"),
     (GDP, {"verify_delay": "1"}, "verify_delay must be a number, got '1'"),
+    (GUIDED, {"batch": 0}, "batch must be from 1 to 65536, got 0"),
+    (GUIDED, {"belief": 3}, "belief must be a Belief, got 3"),
+    (Belief, {"share": 0}, "belief.share must be > 0, got 0.0"),
+    (Belief, {"share": 1.5}, "belief.share must be <= 1, got 1.5"),
+    (Belief, {"first": -1}, "belief.first must be >= 0, got -1.0"),
+    (Belief, {"walk": np.nan}, "belief.walk must be finite, got nan"),
     (Step, {"margin": -0.1}, "step.margin must be >= 0, got -0.1"),
     (Step, {"margin": np.inf}, "step.margin must be finite, got inf"),
     (Step, {"margin_end": -1}, "step.margin_end must be >= 0, got -1.0"),
@@ -301,13 +315,14 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
 @pytest.mark.nojit
 @pytest.mark.parametrize(("kind", "values", "message"), REFUSED)
 def test_hyper_parameters_are_checked(kind: Any, values: dict[str, Any], message: str) -> None:
-    plain = dataclasses.asdict(IP_STEP) if kind is Step else {}
+    parts = {Step: IP_STEP, Belief: GUIDED().belief}
+    plain = dataclasses.asdict(parts[kind]) if kind in parts else {}
     with pytest.raises(ConfigError, match=re.escape(message)):
         kind(**(plain | values))
 
 
 @pytest.mark.nojit
-@pytest.mark.parametrize("method", [DirectWrite(), IP(), GDP(), *SOME.values()])
+@pytest.mark.parametrize("method", [DirectWrite(), IP(), GDP(), GUIDED(), *SOME.values()])
 def test_a_method_survives_json(method: Method) -> None:
     name = type(method).__name__
     assert from_dict(to_dict(method)) == method

@@ -234,6 +234,59 @@ def estimated(
     return SECOND_ORDER * error, SECOND_ORDER * standard, SECOND_ORDER * np.array(d_sums)
 
 
+def updated(
+    error: np.ndarray,
+    variance: np.ndarray,
+    value: np.ndarray,
+    d_value: np.ndarray,
+    noise: np.ndarray,
+    d_noise: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of an estimate and of its variance after one more look.
+
+    noise: two more products.  k = p / (p + noise): its slope by the noise is p / (p + noise)², at
+    most k / noise and 1 / p; between the ends of the noise's interval it is monotone, so they
+    bound it even where the noise is nothing, and the variance k·noise.  A sum and a quotient; a
+    product and a sum for the estimate, a product for the variance; the reference rounds once.
+    """
+    d_noise = d_noise + 2 * EPS * noise
+
+    def part(n: np.ndarray) -> np.ndarray:
+        total = variance + n
+        return np.divide(variance, total, out=np.zeros_like(total), where=total > 0)
+
+    k, ends = part(noise), (np.maximum(noise - d_noise, 0), noise + d_noise)
+    d_k = np.maximum(*(np.abs(part(end) - k) for end in ends)) + 2 * EPS * k
+    size = np.abs(value) + d_value
+    d_error = k * d_value + d_k * size + EPS * (2 * k * size + 2 * (np.abs(error) + k * size))
+    d_variance = np.maximum(*(np.abs(part(end) * end - k * noise) for end in ends))
+    d_variance += 4 * EPS * k * noise + SMALLEST
+    return SECOND_ORDER * d_error + SMALLEST, SECOND_ORDER * d_variance
+
+
+def rooted(variance: np.ndarray, d_variance: np.ndarray) -> np.ndarray:
+    """Error of a root: at the lower end of the variance's interval, and one rounding."""
+    root = np.sqrt(variance)
+    return root - np.sqrt(np.maximum(variance - d_variance, 0)) + EPS * root
+
+
+def believed(
+    pulsed: np.ndarray,
+    error: np.ndarray,
+    d_error: np.ndarray,
+    d_variance: np.ndarray,
+    variance: np.ndarray,
+    miss: float,
+) -> np.ndarray:
+    """Errors of the variance at the next look.
+
+    Two squares of products, the scale's one product included, and their sum: eight roundings at
+    most of parts that are all positive.
+    """
+    missed = float(miss) ** 2 * (2 * np.abs(error) + d_error) * d_error
+    return SECOND_ORDER * (8 * EPS * variance + np.where(pulsed, missed, d_variance)) + SMALLEST
+
+
 def averaged(
     value: np.ndarray, d_value: np.ndarray, total: np.ndarray, n: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

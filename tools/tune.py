@@ -3,13 +3,15 @@
 The weights and seeds are others than those of ``bench/experiments``.  The objective is the
 geometric mean of the residual MVM error.  All methods get the same number of MVM-equivalents,
 start included (IP's calibration comes on top), and the same time to wait.  What is committed took
-80 trials and 120 to refine, each.
+80 trials and 120 to refine, each; at other budgets the files count fewer, the best set of the
+usual one being the first.
 
     pip install -e .[tune]
     python tools/tune.py ip              # IP: one set for both ranges of the ADC
     python tools/tune.py gdp textbook    # others
     python tools/tune.py ip --refine     # and trials near the best one so far
     python tools/tune.py ip --preset hermes_calibrated   # on other devices, in a file of its own
+    python tools/tune.py estimate --rounds 20   # at another budget, in a file of its own
     python tools/tune.py --table         # the table of what was found so far
 """
 
@@ -17,9 +19,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ import fastaimc as fa
 RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
 SIZE = 256
 SEEDS = (101, 102)
-BUDGET = 27 * SIZE + 1  # MVM-equivalents, and a dark reading
+ROUNDS = 27  # of IP, the reads of SET devices included: the budget, unless another one is asked for
 # The least step that a search tries, by preset: the calibrated device's pulses scatter by 9 µA, not
 # 1, and the best step found while calibrating it was 0.003.
 PRESETS = {"hermes": 0.01, "hermes_calibrated": 0.002}
@@ -88,11 +91,11 @@ def suggest_allocation(trial: optuna.trial.BaseTrial) -> tuple[str, int]:
 
 
 def suggest_ip(
-    trial: optuna.trial.BaseTrial, verify: str = "cell"
+    trial: optuna.trial.BaseTrial, verify: str = "cell", ranges: Sequence[bool] = (False, True)
 ) -> list[fa.IterativeProgramming]:
-    """Suggest one set of IP for both ranges of the ADC."""
+    """Suggest one set of IP for both ranges of the ADC, or for the MVM or the cell range alone."""
     allocation, start = suggest_allocation(trial)
-    iterations = (BUDGET - start) // SIZE
+    iterations = (budget(trial) - start) // SIZE
     common = {
         "iterations": iterations,
         "verify": verify,
@@ -100,29 +103,52 @@ def suggest_ip(
         "step": suggest_step(trial),
         **suggest_schedule(trial, iterations),
     }
-    return [fa.IterativeProgramming(fine=fine, **common) for fine in (False, True)]
+    return [fa.IterativeProgramming(fine=fine, **common) for fine in ranges]
 
 
-def suggest_gdp(trial: optuna.trial.BaseTrial) -> list[fa.GradientDescentProgramming]:
-    """Suggest a set of GDP."""
+def suggest_descent(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+    """Suggest what GDP and estimate-guided GDP have in common."""
     allocation, start = suggest_allocation(trial)
     source = trial.suggest_categorical("start_from", ["single_shot", "ip", "reset"])
     rounds = trial.suggest_int("start_rounds", 1, 6) if source == "ip" else 1
     batch = trial.suggest_categorical("batch", [128, 256, 512])
     spent = start + (rounds * SIZE if source == "ip" else 0)
-    iterations = (BUDGET - spent) // batch
+    iterations = (budget(trial) - spent) // batch
     schedule = suggest_schedule(trial, iterations + (rounds if source == "ip" else 0))
     schedule["final_passes"] = min(schedule["final_passes"], iterations)
-    method = fa.GradientDescentProgramming(
-        iterations=iterations,
-        batch=batch,
-        inputs=trial.suggest_categorical("inputs", ["uniform", "gaussian", "sign", "hadamard"]),
-        amplitude=trial.suggest_float("amplitude", 0.3, 1.0),
-        start_from=source,
-        start_rounds=rounds,
-        allocation=allocation,
-        step=suggest_step(trial),
+    return {
+        "iterations": iterations,
+        "batch": batch,
+        "inputs": trial.suggest_categorical("inputs", ["uniform", "gaussian", "sign", "hadamard"]),
+        "amplitude": trial.suggest_float("amplitude", 0.2, 1.0),
+        "start_from": source,
+        "start_rounds": rounds,
+        "allocation": allocation,
+        "step": suggest_step(trial),
         **schedule,
+    }
+
+
+def suggest_gdp(trial: optuna.trial.BaseTrial) -> list[fa.GradientDescentProgramming]:
+    """Suggest a set of GDP."""
+    common = suggest_descent(trial)
+    if trial.user_attrs["rounds"] != ROUNDS:
+        common["affine_every"] = common["iterations"]
+    return [fa.GradientDescentProgramming(**common)]
+
+
+def suggest_estimate(trial: optuna.trial.BaseTrial) -> list[fa.EstimateGuidedProgramming]:
+    """Suggest a set of estimate-guided GDP."""
+    belief = fa.Belief(
+        share=trial.suggest_float("share", 0.03, 1.0, log=True),
+        first=trial.suggest_float("first", 1.0, 60.0, log=True),
+        spread=trial.suggest_float("spread", 0.3, 4.0, log=True),
+        miss=trial.suggest_float("miss", 0.05, 3.0, log=True),
+        walk=trial.suggest_float("walk", 0.003, 0.5, log=True),
+    )
+    every = trial.suggest_int("affine_every", 1, 4)
+    method = fa.EstimateGuidedProgramming(
+        belief=belief, affine_every=every, **suggest_descent(trial)
     )
     return [method]
 
@@ -130,25 +156,35 @@ def suggest_gdp(trial: optuna.trial.BaseTrial) -> list[fa.GradientDescentProgram
 SEARCHES: dict[str, Callable[[optuna.trial.BaseTrial], list[Any]]] = {
     "ip": suggest_ip,
     "textbook": lambda trial: suggest_ip(trial, verify="device"),
+    "fine_ip": lambda trial: suggest_ip(trial, ranges=(True,)),
     "gdp": suggest_gdp,
+    "estimate": suggest_estimate,
 }
+
+
+def budget(trial: optuna.trial.BaseTrial) -> int:
+    """Return a trial's MVM-equivalents: its rounds of IP, and a dark reading."""
+    rounds: int = trial.user_attrs["rounds"]
+    return rounds * SIZE + 1
 
 
 def objective(
     trial: optuna.trial.BaseTrial,
     suggest: Callable[[optuna.trial.BaseTrial], list[Any]],
     preset: str,
+    rounds: int,
 ) -> float:
     """Return the geometric mean residual of a trial's methods on all weights."""
     config = getattr(fa.presets, preset)()
     trial.set_user_attr("preset", preset)
+    trial.set_user_attr("rounds", rounds)
     logs: dict[int, list[float]] = {}
     methods = suggest(trial)
     for index, method in enumerate(methods):
         for seed in SEEDS:
             matrices = fa.program(families(seed), config, method, seed=seed)
             for matrix in matrices.values():
-                if matrix.cost.mvm_equivalents > BUDGET + extra(method):
+                if matrix.cost.mvm_equivalents > budget(trial) + extra(method):
                     raise ValueError(f"over budget: {matrix.cost.mvm_equivalents}")
                 error = fa.mvm_error(matrix, samples=SAMPLES)
                 logs.setdefault(index, []).append(math.log(error.residual))
@@ -161,17 +197,19 @@ def extra(method: Any) -> int:
     return SIZE if getattr(method, "calibrate", False) and not method.fine else 0
 
 
-def file_of(name: str, preset: str) -> Path:
+def file_of(name: str, preset: str, rounds: int) -> Path:
     """Return where a search's trials are."""
-    own = "" if preset == "hermes" else f"_{preset}"
+    own = ("" if preset == "hermes" else f"_{preset}") + ("" if rounds == ROUNDS else f"_{rounds}")
     return RESULTS / f"tuning_{name}{own}.json"
 
 
-def search(name: str, trials: int, preset: str) -> None:
-    """Run one search and write all its trials."""
+def search(name: str, trials: int, preset: str, rounds: int) -> None:
+    """Run one search and write all its trials; at another budget the usual best is the first."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=1, n_startup_trials=20)
+    sampler = optuna.samplers.TPESampler(seed=1, n_startup_trials=min(20, trials // 4))
     study = optuna.create_study(sampler=sampler)
+    if rounds != ROUNDS:
+        study.enqueue_trial(first_guess(name, preset))
 
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if trial.value is not None:
@@ -182,18 +220,32 @@ def search(name: str, trials: int, preset: str) -> None:
         if done >= trials:  # a schedule that takes too long is no trial
             study.stop()
 
-    study.optimize(lambda trial: objective(trial, SEARCHES[name], preset), callbacks=[tell, enough])
+    study.optimize(
+        lambda trial: objective(trial, SEARCHES[name], preset, rounds), callbacks=[tell, enough]
+    )
     rows = [
         {"value": trial.value, "residuals": trial.user_attrs["residuals"], **trial.params}
         for trial in study.trials
         if trial.value is not None
     ]
-    write(file_of(name, preset), rows)
+    write(file_of(name, preset, rounds), rows, rounds)
 
 
-def refine(name: str, trials: int, preset: str) -> None:
+def first_guess(name: str, preset: str) -> dict[str, Any]:
+    """Return the best set of the usual budget; guided GDP has GDP's, but for what is default."""
+    source = {"estimate": "gdp", "fine_ip": "ip"}.get(name, name)
+    best: dict[str, Any] = json.loads(file_of(source, preset, ROUNDS).read_text())["best"]
+    if name == "estimate":
+        method = fa.EstimateGuidedProgramming()
+        own = dataclasses.asdict(method.step) | dataclasses.asdict(method.belief)
+        own["gain_decay"] = own.pop("gain_end") / own["gain"]
+        best |= own | {"amplitude": method.amplitude, "affine_every": method.affine_every}
+    return best
+
+
+def refine(name: str, trials: int, preset: str, rounds: int) -> None:
     """Add trials, each a small change of all numbers of the best one so far."""
-    rows = json.loads(file_of(name, preset).read_text())["all"]
+    rows = json.loads(file_of(name, preset, rounds).read_text())["all"]
     rng = np.random.default_rng(len(rows))
     wanted = len(rows) + trials
     while len(rows) < wanted:
@@ -205,27 +257,29 @@ def refine(name: str, trials: int, preset: str) -> None:
         }
         trial = optuna.trial.FixedTrial(params)
         try:
-            value = objective(trial, SEARCHES[name], preset)
+            value = objective(trial, SEARCHES[name], preset, rounds)
         except optuna.TrialPruned:
             continue
         rows.append({"value": value, "residuals": trial.user_attrs["residuals"], **params})
         print(f"{name} trial {len(rows)}: {value:.5f}, best {min(value, best['value']):.5f}")
-    write(file_of(name, preset), rows)
+    write(file_of(name, preset, rounds), rows, rounds)
 
 
 def changed(name: str, value: Any, rng: np.random.Generator) -> Any:
     """Return a parameter somewhat larger or smaller, within its range; choices as they are."""
     if isinstance(value, str) or name == "batch":
         return value
-    if name == "start_rounds":
-        return int(np.clip(value + rng.integers(-1, 2), 1, 6))
+    if name in ("start_rounds", "affine_every"):
+        return int(np.clip(value + rng.integers(-1, 2), 1, 6 if name == "start_rounds" else 4))
     if name == "final_passes":
         return int(np.clip(value + rng.integers(-1, 2), 0, 10))
-    most = {"gain": 1.2, "gain_decay": 1.0, "amplitude": 1.0, "margin": 3.0}.get(name, math.inf)
+    most = {"gain": 1.2, "gain_decay": 1.0, "amplitude": 1.0, "margin": 3.0, "share": 1.0}.get(
+        name, math.inf
+    )
     return min(value * math.exp(0.15 * rng.standard_normal()), most)
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
+def write(path: Path, rows: list[dict[str, Any]], rounds: int) -> None:
     """Write all trials of a search."""
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
@@ -233,7 +287,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         "seeds": SEEDS,
         "families": list(families(0)),
         "size": SIZE,
-        "budget": BUDGET,
+        "budget": rounds * SIZE + 1,
         "waits": WAITS,
         "best": min(rows, key=lambda row: row["value"]),
         "all": rows,
@@ -267,10 +321,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=80, help="completed trials of each search")
     parser.add_argument("--refine", action="store_true", help="add trials to those written before")
     parser.add_argument("--preset", choices=PRESETS, default="hermes", help="the device")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="the budget, in rounds of IP")
     parser.add_argument("--table", action="store_true", help="write bench/results/tuning.csv")
     arguments = parser.parse_args()
     for name in arguments.searches:
-        (refine if arguments.refine else search)(name, arguments.trials, arguments.preset)
+        what = (name, arguments.trials, arguments.preset, arguments.rounds)
+        (refine if arguments.refine else search)(*what)
     if arguments.table or arguments.searches:
         table()
 

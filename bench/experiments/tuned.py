@@ -10,13 +10,13 @@ from tables import RESULTS
 import fastaimc as fa
 
 SIZE = 256
-BUDGET = 27 * SIZE + 1  # MVM-equivalents of a program, as tuned
+ROUNDS = 27  # of IP, the reads of SET devices included: the budget of a program, as tuned
 WAITS = 1.0  # of a whole program, in units of the time until evaluation
 
 
-def best(name: str, preset: str) -> dict[str, Any]:
+def best(name: str, preset: str, rounds: int = ROUNDS) -> dict[str, Any]:
     """Return the best set of a search."""
-    own = "" if preset == "hermes" else f"_{preset}"
+    own = ("" if preset == "hermes" else f"_{preset}") + ("" if rounds == ROUNDS else f"_{rounds}")
     found: dict[str, Any] = json.loads((RESULTS / f"tuning_{name}{own}.json").read_text())["best"]
     return found
 
@@ -44,10 +44,12 @@ def schedule(found: dict[str, Any], rounds: int, iterations: int) -> dict[str, A
     }
 
 
-def iterative(name: str = "ip", preset: str = "hermes") -> fa.IterativeProgramming:
+def iterative(
+    name: str = "ip", preset: str = "hermes", rounds: int = ROUNDS
+) -> fa.IterativeProgramming:
     """Return IP, or "textbook" IP, that reads cells in the ADC's cell range."""
-    found = best(name, preset)
-    iterations = (BUDGET - start_cost(found)) // SIZE
+    found = best(name, preset, rounds)
+    iterations = (rounds * SIZE - start_cost(found)) // SIZE
     return fa.IterativeProgramming(
         iterations=iterations,
         fine=True,
@@ -58,16 +60,34 @@ def iterative(name: str = "ip", preset: str = "hermes") -> fa.IterativeProgrammi
     )
 
 
-def gradient_descent(preset: str = "hermes") -> fa.GradientDescentProgramming:
-    """Return GDP."""
-    found = best("gdp", preset)
-    rounds = found["start_rounds"] if found["start_from"] == "ip" else 0
-    iterations = (BUDGET - start_cost(found) - rounds * SIZE) // found["batch"]
-    return fa.GradientDescentProgramming(
-        iterations=iterations,
+def descent(found: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Return what GDP and estimate-guided GDP have in common."""
+    first = found["start_rounds"] if found["start_from"] == "ip" else 0
+    iterations = (rounds * SIZE - start_cost(found) - first * SIZE) // found["batch"]
+    return {
+        "iterations": iterations,
         **{name: found[name] for name in ("batch", "inputs", "amplitude", "start_from")},
-        start_rounds=max(rounds, 1),
-        allocation=found["allocation"],
-        step=step(found),
-        **schedule(found, rounds, iterations),
+        "start_rounds": max(first, 1),
+        "allocation": found["allocation"],
+        "step": step(found),
+        **schedule(found, first, iterations),
+    }
+
+
+def gradient_descent(preset: str = "hermes", rounds: int = ROUNDS) -> fa.GradientDescentProgramming:
+    """Return GDP, with the fits of columns that its search had."""
+    common = descent(best("gdp", preset, rounds), rounds)
+    if rounds != ROUNDS:
+        common["affine_every"] = common["iterations"]
+    return fa.GradientDescentProgramming(**common)
+
+
+def estimate_guided(preset: str = "hermes", rounds: int = ROUNDS) -> fa.EstimateGuidedProgramming:
+    """Return estimate-guided GDP."""
+    found = best("estimate", preset, rounds)
+    names = ("share", "first", "spread", "miss", "walk")
+    return fa.EstimateGuidedProgramming(
+        belief=fa.Belief(**{name: found[name] for name in names}),
+        affine_every=found["affine_every"],
+        **descent(found, rounds),
     )

@@ -3,6 +3,7 @@
 from fastaimc.kernels.allocation import allocate
 from fastaimc.kernels.converters import columns, quantise
 from fastaimc.kernels.crossbar import mvm, read_rows
+from fastaimc.kernels.estimate import estimate_pulses
 from fastaimc.kernels.faults import faults
 from fastaimc.kernels.gradient import gradient_pulses, wanted_outputs
 from fastaimc.kernels.increments import device_normals, increment
@@ -20,6 +21,7 @@ __all__ = [
     "columns",
     "device_normals",
     "drift",
+    "estimate_pulses",
     "estimate_wires",
     "faults",
     "gradient_pulses",

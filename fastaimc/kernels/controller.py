@@ -132,7 +132,11 @@ def _heir(
 
 @inlined
 def wanted(
-    target: np.float32, aim: np.uint8, gain: np.float32, ahead: np.ndarray, factor: np.float32
+    target: np.float32,
+    aim: np.uint8 | np.int32,
+    gain: np.float32,
+    ahead: np.ndarray,
+    factor: np.float32,
 ) -> np.float32:
     """What a cell is to show now, so that drift brings it to its target."""
     extra = ahead[aim] * factor

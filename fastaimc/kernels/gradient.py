@@ -46,7 +46,7 @@ _ONE = np.float32(1.0)
 
 
 @helper
-def _residual(y: np.ndarray, low: int, e: np.ndarray, sums: np.ndarray) -> np.ndarray:
+def residual(y: np.ndarray, low: int, e: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """Turn the wanted outputs of a panel into E = y - wanted, less its columns' means.
 
     Returns the columns' rms; adds E² and wanted² to `sums`.
@@ -80,7 +80,7 @@ def _residual(y: np.ndarray, low: int, e: np.ndarray, sums: np.ndarray) -> np.nd
 
 
 @kernel
-def _look_ahead(cells: Cells, at: int) -> None:
+def look_ahead(cells: Cells, at: int) -> None:
     """Ask for the cache lines of a panel's row that begins at cell `at`."""
     prefetch_row(cells.total, at)
     prefetch_row(cells.level, at)
@@ -132,7 +132,7 @@ def _wanted_panel(
 
 
 @helper
-def _multiply_wanted(
+def multiply_wanted(
     x: np.ndarray, pattern: np.ndarray, z: np.ndarray, fast: bool, out: np.ndarray
 ) -> None:
     """Write what a panel's outputs should be, of what `_wanted_panel` has written."""
@@ -170,7 +170,7 @@ def _choose_panel(
         if row % TILE_ROWS == 0 and not fast:
             multiply_rows(x, row, e, gradient)
         at = row * columns + low
-        _look_ahead(cells, at + AHEAD * columns)
+        look_ahead(cells, at + AHEAD * columns)
         inverse = inverse_power[row]
         root = np.sqrt(inverse)
         error = gradient[row % TILE_ROWS, :width]
@@ -192,7 +192,7 @@ def _choose_panel(
 
 
 @kernel
-def _inverse_power(x: np.ndarray, out: np.ndarray) -> None:
+def invert_power(x: np.ndarray, out: np.ndarray) -> None:
     """1 / sum x² of every row's inputs, and 0 for a row that was never driven."""
     out[:] = _ZERO
     for b in range(x.shape[0]):
@@ -203,7 +203,7 @@ def _inverse_power(x: np.ndarray, out: np.ndarray) -> None:
 
 
 @helper
-def _buffers(
+def buffers(
     x: np.ndarray, pattern: np.ndarray, rows: int, fast: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outputs of a panel, factors of the rows, and what a panel is to show."""
@@ -234,7 +234,7 @@ def _gradient_share(
     panels = sums.shape[1]
     _, rows, columns = targets.shape
     fast = worth_it(pattern, x.shape[1], rows)
-    e, factor, z = _buffers(x[0], pattern, rows, fast)
+    e, factor, z = buffers(x[0], pattern, rows, fast)
     for index in range(begin, end):
         t = index // panels
         g = group[t]
@@ -242,8 +242,8 @@ def _gradient_share(
         cells = cells_of(stack, t)
         known = (cells.aim, cells.device, rule.ahead, rule.significance)
         _wanted_panel(targets[t], low, gain, *known, pattern, factor, z)
-        _multiply_wanted(x[g], pattern, z, fast, e)
-        rms = _residual(y[t], low, e, sums[t, index % panels])
+        multiply_wanted(x[g], pattern, z, fast, e)
+        rms = residual(y[t], low, e, sums[t, index % panels])
         if fast:
             gather_lines(pattern, e, z)
         _choose_panel(x[g], pattern, factor, inverse_power[g], columns, low, e, z, rms, cells, rule)
@@ -286,7 +286,7 @@ def gradient_pulses(
     sums = np.zeros((tiles, panels, 2), np.float64)
     inverse_power = np.empty((len(x), rows), np.float32)
     for g in range(len(x)):
-        _inverse_power(x[g], inverse_power[g])
+        invert_power(x[g], inverse_power[g])
     batch = (x, inverse_power, group, pattern, y, targets, gain)
     cells = flat(Cells(total, count, device, filled, level, swing, aim, fire, code))
     rule = rule_of(ahead, curve, scatter, significance, change, parameters)
@@ -312,7 +312,7 @@ def _wanted_share(
     _, rows, columns = targets.shape
     panels = (columns + PANEL - 1) // PANEL
     fast = worth_it(pattern, x.shape[0], rows)
-    e, factor, z = _buffers(x, pattern, rows, fast)
+    e, factor, z = buffers(x, pattern, rows, fast)
     for index in range(begin, end):
         t = index // panels
         low = index % panels * PANEL
@@ -320,7 +320,7 @@ def _wanted_share(
         aims, devices = aim[t].reshape(rows * columns), device[t].reshape(rows * columns)
         known = (aims, devices, ahead, significance)
         _wanted_panel(targets[t], low, gain, *known, pattern, factor, z)
-        _multiply_wanted(x, pattern, z, fast, e)
+        multiply_wanted(x, pattern, z, fast, e)
         for b in range(x.shape[0]):
             for column in range(width):
                 out[t, b, low + column] = e[b, column]

@@ -8,14 +8,19 @@ from typing import Any
 from fastaimc.config import CoreConfig, MeltQuench, ProgrammedState, PythonDevice
 from fastaimc.errors import ConfigError, nearest
 from fastaimc.programming.direct import DirectWrite
+from fastaimc.programming.estimate_guided import Belief, EstimateGuidedProgramming
 from fastaimc.programming.gradient_descent import GradientDescentProgramming
+from fastaimc.programming.hadamard_verify import HadamardVerifyProgramming
 from fastaimc.programming.iterative import IterativeProgramming
 from fastaimc.programming.method import Method, State
 from fastaimc.programming.plan import Step
 
 __all__ = [
+    "Belief",
     "DirectWrite",
+    "EstimateGuidedProgramming",
     "GradientDescentProgramming",
+    "HadamardVerifyProgramming",
     "IterativeProgramming",
     "Method",
     "State",
@@ -27,7 +32,14 @@ __all__ = [
 ]
 
 _KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (DirectWrite, GradientDescentProgramming, IterativeProgramming)
+    kind.__name__: kind
+    for kind in (
+        DirectWrite,
+        GradientDescentProgramming,
+        IterativeProgramming,
+        EstimateGuidedProgramming,
+        HadamardVerifyProgramming,
+    )
 }
 
 
@@ -100,7 +112,8 @@ def from_dict(fields: dict[str, Any]) -> Method:
     for field in fields:
         if field not in allowed:
             raise ConfigError(f"method.{field} is no field of {name}{nearest(field, allowed)}")
-    if isinstance(fields.get("step"), dict):
-        fields["step"] = Step(**fields["step"])
+    for part, what in (("step", Step), ("belief", Belief)):
+        if isinstance(fields.get(part), dict):
+            fields[part] = what(**fields[part])
     method: Method = kind(**fields)
     return method

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -136,13 +139,9 @@ class GradientDescentProgramming:
             pattern = engine.pattern(key, index, self.batch, rows)
         y = terminals.mvm(x, pattern)
         if self.affine_every:
-            if (index + 1) % self.affine_every == 0 or index == self.iterations - 1:
-                known = (gain, ahead, state["aim"], state["device"], terminals.significance)
-                wanted = engine.wanted_outputs(x, pattern, terminals.targets, *known)
-                state["scale"], state["offset"] = fit_columns(y, wanted)
-            if index + 1 >= self.affine_every or index == self.iterations - 1:
-                y *= state["scale"][:, None, :]
-                y += state["offset"][:, None, :]
+            known = (gain, ahead, state["aim"], state["device"], terminals.significance)
+            wanted = partial(engine.wanted_outputs, x, pattern, terminals.targets, *known)
+            correct_columns(self, state, index, wanted, y)
         sums = engine.gradient_pulses(
             x[None],
             np.zeros(terminals.shape[0], dtype=np.int32),
@@ -165,6 +164,36 @@ class GradientDescentProgramming:
         norm = np.where(sums[:, 1] > 0, sums[:, 1], np.nan)  # of no weights there is no error
         state["batch_error"] = np.sqrt(sums[:, 0] / norm)
         fire(terminals, state)
+
+
+class Corrected(Protocol):
+    """A method whose columns are corrected in digital."""
+
+    @property
+    def iterations(self) -> int:
+        """Iterations in all."""
+
+    @property
+    def affine_every(self) -> int:
+        """Iterations from one fit to the next."""
+
+
+def correct_columns(
+    method: Corrected,
+    state: State,
+    index: int,
+    wanted: Callable[[], np.ndarray],
+    y: np.ndarray,
+) -> None:
+    """Fit each column's gain and offset, if it is time to; change `y` by what was fitted so far.
+
+    `wanted` returns what the batch should have given, (tile, batch, column), µS.
+    """
+    if (index + 1) % method.affine_every == 0 or index == method.iterations - 1:
+        state["scale"], state["offset"] = fit_columns(y, wanted())
+    if index + 1 >= method.affine_every or index == method.iterations - 1:
+        y *= state["scale"][:, None, :]
+        y += state["offset"][:, None, :]
 
 
 def fit_columns(y: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

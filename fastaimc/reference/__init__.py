@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from fastaimc.reference.allocation import allocate
 from fastaimc.reference.converters import columns, quantise
 from fastaimc.reference.crossbar import mvm, read_rows
+from fastaimc.reference.estimate import estimate_pulses
 from fastaimc.reference.faults import faults
 from fastaimc.reference.gradient import gradient_pulses, wanted_outputs
 from fastaimc.reference.increments import device_normals, increment
@@ -22,6 +23,7 @@ __all__ = [
     "columns",
     "device_normals",
     "drift",
+    "estimate_pulses",
     "estimate_wires",
     "faults",
     "gradient_pulses",
