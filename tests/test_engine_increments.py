@@ -32,7 +32,12 @@ def counted_devices(draw: st.DrawFn) -> Any:
     return draw(
         st.sampled_from(
             [
-                AccumulativeSet(high_us=high, memory_pulses=draw(floats(0.5, 10))),
+                AccumulativeSet(
+                    high_us=high,
+                    memory_pulses=draw(floats(0.5, 10)),
+                    step_spread=spreads["step_spread"],
+                    high_spread=draw(floats(0, 0.1)),
+                ),
                 AccumulativeSet(mean_memory_us=0.0, std_memory_us=0.0),
                 SoftBounds(high_us=high, step=draw(floats(1e-3, 0.1)), **stepped),
                 ExponentialStep(high_us=high, step=draw(floats(1e-3, 0.1)), **stepped),
@@ -211,6 +216,17 @@ def test_exponential_step(engine: Engine, u: float) -> None:
         bound = 4 * spread / SIDE + 1e-4 * abs(wanted) + 2 * tolerances.EPS * start
         assert abs(change.mean() - wanted) < bound
         assert abs(change.std() / spread - 1) < 4 / SIDE + 1e-3
+
+
+@TWINS
+def test_spreads_of_accumulation(engine: Engine) -> None:
+    """Without scatter the first pulse is the published mean, times each device's own factor."""
+    quiet = {"std_slope": 0.0, "std_us": 0.0, "std_memory_us": 0.0}
+    part = AccumulativeSet(step_spread=0.2, **quiet)
+    change = Cells(engine, part).pulse(1) - part.low_us
+    mean = -0.084 * 0.1 + 0.880 + 1.40 * np.exp(-1 / 2.6)
+    assert abs(change.mean() / mean - 1) < 4 * 0.2 / SIDE
+    assert abs(change.std() / mean - 0.2) < 4 * 0.2 / SIDE
 
 
 @TWINS

@@ -49,8 +49,8 @@ class AccumulativeSet:
 
     Pulse p after RESET has a memory ``P = exp(-p / memory_pulses)`` and changes the conductance G
     by a normal number of mean ``slope G + mean + mean_memory P`` and standard deviation
-    ``std_slope G + std + std_memory P``.  The only way back is a full RESET.  Source of
-    all numbers: Nandakumar et al., J. Appl. Phys. 124, 152135 (2018).
+    ``std_slope G + std + std_memory P``.  The only way back is a full RESET.  Source of all numbers
+    but the spreads over devices: Nandakumar et al., J. Appl. Phys. 124, 152135 (2018).
     """
 
     low_us: float = 0.1  # Nandakumar et al., 2018
@@ -64,6 +64,8 @@ class AccumulativeSet:
     memory_pulses: float = 2.6  # Nandakumar et al., 2018
     reset_us: float = 0.1  # Nandakumar et al., 2018
     reset_std_us: float = 0.01  # Nandakumar et al., 2018
+    step_spread: float = 0.0  # assumption: std over devices of a factor on all changes; none
+    high_spread: float = 0.0  # assumption: std over devices of high_us, a part of it; none
 
     def __post_init__(self) -> None:
         _check_range(self.low_us, self.high_us)
@@ -73,6 +75,7 @@ class AccumulativeSet:
         check_number("device.memory_pulses", self.memory_pulses, above=0)
         check_number("device.reset_us", self.reset_us, least=0, most=self.high_us)
         check_number("device.reset_std_us", self.reset_std_us, least=0)
+        _check_spreads(self, "step_spread", "high_spread")
 
     def steps(self) -> np.ndarray:
         """Return mean and standard deviation of a SET pulse and of one back, (4, 257), float32."""
@@ -87,8 +90,8 @@ class AccumulativeSet:
             low_us=F32(self.low_us),
             high_us=F32(self.high_us),
             low_spread=F32(0),
-            high_spread=F32(0),
-            step_spread=F32(0),
+            high_spread=F32(self.high_spread * self.high_us),
+            step_spread=F32(self.step_spread),
             asymmetry_spread=F32(0),
             reset_us=F32(self.reset_us),
             reset_std_us=F32(self.reset_std_us),
