@@ -144,11 +144,15 @@ def test_how_many_pulses(
 @pytest.mark.nojit
 @TWINS
 def test_one_way_devices(engine: Engine) -> None:
-    """Without steps down the counterpart goes up at once."""
+    """Where no step down is left the counterpart goes up at once, though there are some elsewhere."""
     call = counted_cell(reading=5.0)
-    call["change"][2:] = 0
+    call["change"][2:, :250] = 0  # of 256 conductances, from the highest
     result = strategies.run(engine, "verify_pulses", call).written
     assert (result["fire"].item(), result["code"].item()) == (1, 5)
+    call = counted_cell(reading=5.0)
+    call["change"][2:, 0] = 0  # at the upper bound alone
+    result = strategies.run(engine, "verify_pulses", call).written
+    assert (result["fire"].item(), result["code"].view(np.int8).item()) == (0, -10)
 
 
 @pytest.mark.nojit

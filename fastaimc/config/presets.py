@@ -10,7 +10,7 @@ from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, MeltQuench, ProgrammedState, ReadNoise, StateFit
 from fastaimc.config.incremental import AccumulativeSet
 
-BAND = math.sqrt(ReadNoise().band)  # what a relative noise is over Q
+_BAND = math.sqrt(ReadNoise().band)  # what a relative noise is over Q
 
 
 def hermes() -> CoreConfig:
@@ -170,7 +170,7 @@ def pcm_nandakumar() -> CoreConfig:
         drift=Drift(
             mean=StateFit(low=0.04, high=0.04), std=StateFit(low=0.0, high=0.0), t_ref_s=38.6
         ),
-        read_noise=ReadNoise(q=StateFit(low=0.03 / BAND, high=0.03 / BAND), floor_us=0.13),
+        read_noise=ReadNoise(q=StateFit(low=0.03 / _BAND, high=0.03 / _BAND), floor_us=0.13),
         adc=ADC(cell_lsb_us=0.129),
         t_eval_s=38.6,
     )

@@ -291,7 +291,7 @@ def count_pulses(chosen: np.ndarray, errors: np.ndarray, cells: Cells, rule: Rul
         if sign < 0:
             mean, std = rule.change[2, at], rule.change[3, at]
             turns = min(np.int32(cells.swing[c]) + np.int32(1), np.int32(MOST_TURNS + 1))
-            if rule.change[2, 0] == _ZERO or turns > MOST_TURNS:  # its counterpart goes up
+            if mean == _ZERO or turns > MOST_TURNS:  # its counterpart goes up
                 mean, std = rule.change[0, 255], rule.change[1, 255]
                 sign, fired = np.int32(1), (device + half) % devices
         number = _number(abs(too_high), mean, std, rule.step)

@@ -142,8 +142,9 @@ def count(
     e, which is least at ``n = e / m - s² / (2 m²)``; `gain` weighs the first term, `margin` the
     second.  m and s are those of the conductance at which the error puts the device, of the
     nominal kind.  The devices of a polarity, which share the target, are pulsed in turn.  Where
-    there are no steps down, or `MOST_TURNS` turns down have not been enough, as of a device at its
-    bound, one of the other polarity goes up, with the steps after a RESET.  `swing` counts turns.
+    no step down is left there, or `MOST_TURNS` turns down have not been enough, as of a device at
+    its bound, one of the other polarity goes up, with the steps after a RESET.  `swing` counts
+    turns.
     """
     device, _, _, swing, aim = cells
     p = StepParameters(*(float(value) for value in parameters))  # type: ignore[arg-type]
@@ -154,7 +155,7 @@ def count(
     at = np.rint(np.interp(held, curve[::-1], np.arange(255.0, -1.0, -1.0))).astype(np.int64)
     up = too_high < 0
     turns = np.where(up, 0, np.minimum(swing.astype(np.int64) + 1, MOST_TURNS + 1))
-    across = ~up & ((turns > MOST_TURNS) | (change[2, 0] == 0))
+    across = ~up & ((turns > MOST_TURNS) | (change[2, at] == 0))
     back = np.where(across, change[:2, 255, None, None], change[2:, at])
     mean, std = np.where(up, change[:2, at], back)
     with np.errstate(divide="ignore", invalid="ignore"):
