@@ -144,7 +144,7 @@ def test_how_many_pulses(
 @pytest.mark.nojit
 @TWINS
 def test_one_way_devices(engine: Engine) -> None:
-    """Where no step down is left the counterpart goes up at once, though there are some elsewhere."""
+    """Where no step down is left the counterpart goes up at once; elsewhere there may be some."""
     call = counted_cell(reading=5.0)
     call["change"][2:, :250] = 0  # of 256 conductances, from the highest
     result = strategies.run(engine, "verify_pulses", call).written
