@@ -1,16 +1,18 @@
 """Programs on devices of counted pulses: what is known of them, the controller, start to end."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import strategies
-from controllers import verify_calls
+import tolerances
+from controllers import rows_read, shown, verify_calls
 from hypothesis import given
 from hypothesis import strategies as st
 from interrupts import GDP, IP, digest, interrupted, program
-from strategies import NONE, SIZES, TWINS, Size
+from strategies import NONE, SIZES, TWINS, Call, Size
 from test_engine_gradient import one_cell
 from test_engine_increments import counted_devices
 from tolerances import EPS
@@ -27,6 +29,7 @@ from fastaimc.config import (
 from fastaimc.engine import Engine
 from fastaimc.nominal import Nominal
 from fastaimc.parameters import F32
+from fastaimc.reference import controller
 
 WEIGHTS = np.random.default_rng(5).standard_normal((24, 40))
 
@@ -80,30 +83,75 @@ def test_pulses_of_the_way_up() -> None:
 # --- the controller -------------------------------------------------------------------------------
 
 
+def as_one_tile(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, array.shape[-1])
+
+
+def extremes(call: Call, error: np.ndarray, slack: np.ndarray, standard: np.ndarray) -> list[Call]:
+    """What the reference chooses where every rounding goes one way or the other."""
+    found = []
+    for shift, scale, strict in itertools.product((-1, 1), repeat=3):
+        p = call["parameters"]
+        step = p._replace(
+            gain=float(p.gain) * (1 + scale * tolerances.STEP_RELATIVE),
+            margin=float(p.margin) * (1 - scale * tolerances.STEP_RELATIVE),
+            kappa=float(p.kappa) * (1 + strict * tolerances.STEP_RELATIVE),
+        )
+        cells = [as_one_tile(call[key]).copy() for key in strategies.CELLS]
+        chosen: Call = {key: as_one_tile(call[key]).copy() for key in ("fire", "code")}
+        controller.count(
+            *(
+                as_one_tile(error + shift * slack),
+                as_one_tile(standard),
+                cells,
+                call["curve"],
+                call["change"],
+                step,
+            ),
+            *(chosen["fire"], chosen["code"]),
+        )
+        chosen |= dict(zip(strategies.CELLS, cells, strict=True))
+        found.append({key: array.reshape(error.shape) for key, array in chosen.items()})
+    return found
+
+
+def signed(code: np.ndarray) -> np.ndarray:
+    return np.asarray(np.ascontiguousarray(code).view(np.int8), dtype=np.int64)
+
+
 @SIZES
 @given(data=st.data())
 def test_counts_of_the_twins(size: Size, data: st.DataObject) -> None:
-    """The same cells and counts, but where a rounding decides: one pulse more or less."""
+    """The same cells, devices and counts, but where a rounding decides between two of these."""
     call = data.draw(verify_calls(size))
-    part = data.draw(counted_devices())
-    nominal = Nominal.of(core(part, devices_per_polarity=4))
+    nominal = Nominal.of(core(data.draw(counted_devices()), devices_per_polarity=4))
     call |= {
         "curve": nominal.conductance_us,
         "scatter": nominal.scatter_us,
         "change": nominal.change_us,
+        "swing": np.abs(call["swing"]),
     }
-    call["swing"] = np.abs(call["swing"])
-    found, expected = strategies.twins("verify_pulses", call)
-    got, wanted = found.written, expected.written
-    fires = (got["fire"] != NONE) & (wanted["fire"] != NONE)
-    rows = slice(call["first"], call["first"] + call["reading"].shape[1])
-    same = np.mean((got["fire"] == wanted["fire"])[:, rows])
-    assert same >= 1 - 3 / got["fire"][:, rows].size - 1e-3
-    for key in ("fire", "device", "swing"):
-        np.testing.assert_array_equal(got[key][fires], wanted[key][fires])
-    one, other = (w["code"].view(np.int8).astype(int)[fires] for w in (got, wanted))
-    assert (np.abs(one - other) <= 1 + 0.02 * np.abs(other)).all()
-    np.testing.assert_array_equal(got["level"], call["level"])
+    call, *results = rows_read(call, *strategies.twins("verify_pulses", call))
+    value = call["reading"].astype(np.float64) - call["dark"][:, None, :]
+    aimed, n = shown(call).astype(np.float64), np.minimum(call["count"] + 1.0, 255)
+    before = np.where(call["count"] == 255, 254 / 255, 1) * call["total"].astype(np.float64)
+    _, _, d_error = tolerances.verified(value, call["total"], call["count"].astype(float), aimed)
+    s = controller.factors(call["device"], call["significance"]).astype(np.float64)
+    error = ((before + value) / n - aimed) / s
+    standard = call["read_std"][:, None, None] / np.sqrt(n) / s
+    slack = d_error / s + tolerances.EPS * np.abs(error)
+    slack = slack + tolerances.CURVE_RELATIVE * (call["curve"][0] + np.abs(error))
+    ends = extremes(call, error, slack, standard)
+    same = np.all([end["fire"] == ends[0]["fire"] for end in ends], axis=0)
+    codes = np.array([signed(end["code"]) for end in ends])
+    for result in results:
+        for key in ("fire", "device", "swing"):
+            np.testing.assert_array_equal(result.written[key][same], ends[0][key][same])
+        fired = same & (ends[0]["fire"] != NONE)
+        code = signed(result.written["code"])
+        assert (codes.min(axis=0) <= code)[fired].all()
+        assert (code <= codes.max(axis=0))[fired].all()
+        np.testing.assert_array_equal(result.written["level"], call["level"])
 
 
 def counted_cell(**given_: Any) -> dict[str, Any]:
