@@ -21,7 +21,7 @@ from fastaimc.mapping import check_weights, to_tiles
 from fastaimc.matrix import AnalogMatrix
 from fastaimc.memory import check_fits
 from fastaimc.programmed import Programmed
-from fastaimc.programming import Method, check_method, to_dict
+from fastaimc.programming import EstimateGuidedProgramming, Method, check_method, to_dict
 from fastaimc.programming.loop import RECORDED, Hooks, Run, run
 from fastaimc.progress import Progress, reporter
 from fastaimc.provenance import provenance
@@ -32,6 +32,7 @@ STATE_BYTES = 23  # of a cell beside conductances and target, at most, while it 
 START_BYTES = 11  # of a cell while devices are chosen, beside 5 for each device of a polarity
 FAULT_BYTES = 10  # more, while it is programmed with stuck devices
 STUCK_BYTES = 13  # of a cell while devices get stuck, beside 5 for each device
+VARIANCE_BYTES = 4  # more, where every cell's error has an estimate with a variance
 OBSERVED_BYTES = 10  # more, where errors and pulses are recorded
 
 Path = str | os.PathLike[str]
@@ -91,7 +92,7 @@ def program(
     method = _check(config, method, seed, threads, record_every)
     backend = engines.load(engine)
     layers, blocks = _layers(weights, config, input_range)
-    _check_memory(blocks, config, record_every, faults)
+    _check_memory(blocks, config, method, record_every, faults)
     core, targets = _blank(layers, blocks, config, backend, seed, faults)
     core.cell_pulses = np.zeros(core.shape, dtype=np.uint16) if record_every else None
     job = Job(layers, Run(core, targets, method, method_key(seed)), seed, engine)
@@ -200,7 +201,11 @@ def _blank(
 
 
 def _check_memory(
-    blocks: list[np.ndarray], config: CoreConfig, record_every: int, faults: object
+    blocks: list[np.ndarray],
+    config: CoreConfig,
+    method: Method,
+    record_every: int,
+    faults: object,
 ) -> None:
     """Raise for a program that cannot fit beside the targets that there are already."""
     tiles, rows, columns = (
@@ -214,6 +219,8 @@ def _check_memory(
     each += 4 * config.devices
     if len(blocks) > 1:
         each += 4  # they are stacked
+    if isinstance(method, EstimateGuidedProgramming):
+        each += VARIANCE_BYTES
     if has_memory(config.device):
         each += config.devices
     if config.wires is not None:

@@ -7,7 +7,7 @@ import numpy as np
 from fastaimc.config import CoreConfig, MeltQuench, ProgrammedState, PythonDevice
 from fastaimc.config.core import Device
 from fastaimc.config.incremental import FULL_RESET, counted, has_memory
-from fastaimc.config.table import SPREADS
+from fastaimc.config.own import SPREADS
 from fastaimc.engine import Engine
 from fastaimc.parameters import F32
 from fastaimc.reference import philox

@@ -6,7 +6,8 @@ from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, Faults, MeltQuench, ProgrammedState, ReadNoise, StateFit
 from fastaimc.config.edit import from_json, override, to_json
 from fastaimc.config.incremental import AccumulativeSet, ExponentialStep, SoftBounds
-from fastaimc.config.table import DeviceModel, PulseTable, PythonDevice
+from fastaimc.config.own import DeviceModel, PythonDevice
+from fastaimc.config.table import PulseTable
 from fastaimc.config.wires import Wires
 
 __all__ = [

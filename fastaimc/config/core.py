@@ -19,7 +19,8 @@ from fastaimc.config.device import (
     state_parameters,
 )
 from fastaimc.config.incremental import AccumulativeSet, ExponentialStep, SoftBounds
-from fastaimc.config.table import PulseTable, PythonDevice
+from fastaimc.config.own import PythonDevice
+from fastaimc.config.table import PulseTable
 from fastaimc.config.wires import Wires
 from fastaimc.errors import ConfigError, check_choice, check_integer, check_number, check_type
 from fastaimc.parameters import ALIKE, F32, StateParameters

@@ -16,7 +16,8 @@ from fastaimc.config.circuit import ADC, DAC, Circuit
 from fastaimc.config.core import CoreConfig
 from fastaimc.config.device import Drift, Faults, MeltQuench, ProgrammedState, ReadNoise, StateFit
 from fastaimc.config.incremental import AccumulativeSet, ExponentialStep, SoftBounds
-from fastaimc.config.table import PulseTable, PythonDevice
+from fastaimc.config.own import PythonDevice
+from fastaimc.config.table import PulseTable
 from fastaimc.config.wires import Wires
 from fastaimc.errors import ConfigError, check_integer, check_type, nearest
 
