@@ -33,6 +33,13 @@ def test_errors_are_those_of_the_formulas(agree: ModuleType) -> None:
     assert all(row.holds for row in rows)
 
 
+def test_known_errors_hold_but_for_those_that_are_said_not_to(agree: ModuleType) -> None:
+    """Of one HERMES device ours are those of the formulas, and up to a point from the known ones."""
+    known = [row for row in agree.errors() if row.what.endswith("known")]
+    assert all(row.bound == 0.3 for row in known)
+    assert {row.model for row in known if not row.holds} == {"HERMES, one device"}
+
+
 def test_a_row_that_is_apart_does_not_hold(agree: ModuleType) -> None:
     assert not agree.Row("model", "what", 1.02, 1.0, 0.01).holds
     assert agree.Row("model", "what", 0.102, 0.1, 0.3, points=True).holds
