@@ -34,7 +34,7 @@ def test_errors_are_those_of_the_formulas(agree: ModuleType) -> None:
 
 
 def test_known_errors_hold_but_for_those_that_are_said_not_to(agree: ModuleType) -> None:
-    """Of one HERMES device ours are those of the formulas, and up to a point from the known ones."""
+    """Of one HERMES device ours are the formulas', and up to a point from the known ones."""
     known = [row for row in agree.errors() if row.what.endswith("known")]
     assert all(row.bound == 0.3 for row in known)
     assert {row.model for row in known if not row.holds} == {"HERMES, one device"}

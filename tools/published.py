@@ -79,11 +79,11 @@ SOURCES = {
         fa.presets.reram_wan_day, (0.701, 22.086, -50.773, 47.095, -16.458), DAY
     ),
 }
-# Of an MVM at 0 s, 1 h and 1 day after t0, %, worked out elsewhere from the same fits.  Those of one
-# HERMES device are beyond their bound.  The fits leave open whether devices of no weight are written (0.1 to 0.3 points at 0 s),
-# whether an exponent follows what a device holds, as here and in `by_formulas`, or what it was to
-# hold, as in aihwkit (of one device 1.3 points less at 1 h, 2.3 at 1 day), and what is where x > 1; no reading of them
-# that was tried gives all nine.
+# Of an MVM at 0 s, 1 h and 1 day after t0, %, worked out elsewhere from the same fits.  Those of
+# one HERMES device are beyond their bound.  The fits leave open whether devices of no weight are
+# written (0.1 to 0.3 points at 0 s), whether an exponent follows what a device holds, as here and
+# in `by_formulas`, or what it was to hold, as in aihwkit (of one device 1.3 points less at 1 h, 2.3
+# at 1 day), and what is where x > 1; no reading that was tried gives all nine.
 ERRORS = {
     "Joshi 2020": (8.1, 9.5, 11.1),
     "HERMES, one device": (16.0, 17.1, 19.8),
