@@ -82,16 +82,16 @@ def normalised(images: np.ndarray) -> torch.Tensor:
 def augmented(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return images shifted, mirrored and with a hole, each by chance."""
     n, _, height, width = x.shape
-    padded = functional.pad(x, (PADDING,) * 4, mode="reflect")
-    out = torch.empty_like(x)
-    shifts = torch.randint(0, 2 * PADDING + 1, (n, 2), generator=generator)
-    holes = torch.randint(0, height - HOLE + 1, (n, 2), generator=generator)
-    mirrored = torch.rand(n, generator=generator) < 0.5
-    for i, ((dy, dx), (hy, hx)) in enumerate(zip(shifts.tolist(), holes.tolist(), strict=True)):
-        image = padded[i, :, dy : dy + height, dx : dx + width]
-        out[i] = image.flip(2) if mirrored[i] else image
-        out[i, :, hy : hy + HOLE, hx : hx + HOLE] = 0
-    return out
+    padded = functional.pad(x, (PADDING,) * 4, mode="reflect").permute(0, 2, 3, 1)
+    shifts = torch.randint(0, 2 * PADDING + 1, (2, n, 1), generator=generator)
+    holes = torch.randint(0, height - HOLE + 1, (2, n, 1), generator=generator)
+    mirrored = torch.rand((n, 1), generator=generator) < 0.5
+    down, right = torch.arange(height), torch.arange(width)
+    rows, columns = shifts[0] + down, shifts[1] + torch.where(mirrored, right.flip(0), right)
+    out = padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    inside = [(line >= hole) & (line < hole + HOLE) for line, hole in zip((down, right), holes)]
+    out[inside[0][:, :, None] & inside[1][:, None, :]] = 0
+    return out.permute(0, 3, 1, 2)  # channels last
 
 
 def rate_at(step: float, steps: int) -> float:
@@ -130,7 +130,7 @@ def train_epoch(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        total += float(loss) * len(chosen)
+        total += loss.item() * len(chosen)
     return total / len(x)
 
 
