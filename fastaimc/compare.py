@@ -144,7 +144,7 @@ def compare(
         for index in range(total):
             seed, way = index // len(ways), ways[index % len(ways)]
             observed: dict[str, Any] = {"seed": seed, "record_every": 1 if seed == 0 else 0}
-            matrices = _program(weights, way, **options, **observed)
+            matrices = program_each(weights, way, **options, **observed)
             if way is ways[0]:
                 _add(found, EXACT, seed, _exact(matrices), samples, network, seen)
             _add(found, way.label, seed, matrices, samples, network, seen)
@@ -193,7 +193,7 @@ def _first_seeds(found: Comparison, seeds: int) -> Comparison:
     return dataclasses.replace(found, rows=rows, accuracies=accuracies)
 
 
-def _program(
+def program_each(
     weights: Mapping[str, np.ndarray],
     way: Candidate,
     *,

@@ -86,7 +86,7 @@ def test_ctrl_c_shows_the_seeds_that_are_whole(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    program = module._program
+    program = module.program_each
 
     def interrupted(given: Any, way: Candidate, **options: Any) -> dict[str, fa.AnalogMatrix]:
         calls.append(way.label)
@@ -94,7 +94,7 @@ def test_ctrl_c_shows_the_seeds_that_are_whole(
             raise KeyboardInterrupt
         return program(given, way, **options)
 
-    monkeypatch.setattr(module, "_program", interrupted)
+    monkeypatch.setattr(module, "program_each", interrupted)
     out = tmp_path / "out.json"
     options = ["--seeds", 3, "--method", "ip", "--method", "gdp", "--json", out, *SHORT]
     result = run("compare", weights, *options, code=130)

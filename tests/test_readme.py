@@ -66,13 +66,14 @@ def test_the_commands_run(tmp_path):
 def test_every_figure_has_its_command():
     """What an experiment writes into the README is what it wrote into its results."""
     text = README.read_text()
-    for name in ("network", "read_range"):
+    for name in ("network", "read_range", "resnet9_cifar10"):
         assert f"python bench/experiments/{name}.py" in text
         assert (README.parent / "bench" / "experiments" / f"{name}.py").exists()
-    excerpt = re.search(r"<!-- network -->\n(.*?)<!-- /network -->", text, re.DOTALL)
-    assert excerpt is not None
     results = README.parent / "bench" / "results"
-    assert excerpt[1].strip() in (results / "network.md").read_text()
+    for name, file in (("network", "network"), ("resnet9", "resnet9_cifar10_28-56-112-112")):
+        excerpt = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
+        assert excerpt is not None
+        assert excerpt[1].strip() in (results / f"{file}.md").read_text()
     for link in re.findall(r"\]\(((?!http)[^)]*)\)", text):
         assert (README.parent / link).exists(), link
 

@@ -89,7 +89,8 @@ def augmented(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     down, right = torch.arange(height), torch.arange(width)
     rows, columns = shifts[0] + down, shifts[1] + torch.where(mirrored, right.flip(0), right)
     out = padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    inside = [(line >= hole) & (line < hole + HOLE) for line, hole in zip((down, right), holes)]
+    above, left = (down - holes[0], right - holes[1])
+    inside = [(at >= 0) & (at < HOLE) for at in (above, left)]
     out[inside[0][:, :, None] & inside[1][:, None, :]] = 0
     return out.permute(0, 3, 1, 2)  # channels last
 

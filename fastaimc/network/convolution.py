@@ -13,7 +13,7 @@ from torch.nn import functional
 from fastaimc.errors import InputError
 from fastaimc.network.layers import AnalogLayer
 
-PATCH_VALUES = 2**20  # of the images that are unfolded at a time: 4 MB stay in cache
+PATCH_VALUES = 2**18  # of the images that are unfolded at a time: 1 MB stays in the second cache
 
 
 class AnalogConv(AnalogLayer):

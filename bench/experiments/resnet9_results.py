@@ -1,0 +1,84 @@
+"""What `resnet9_cifar10` has measured so far, to be asked for by method, time and bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Records = list[dict[str, Any]]
+
+LABELS = {
+    "exact": "exact",
+    "ip": "IP",
+    "ip-affine": "IP, affine",
+    "ip-fine": "fine IP",
+    "gdp": "GDP",
+    "estimate": "GDP, estimates",
+}
+TIMES = {
+    0.0: "0 s",
+    200.0: "200 s",
+    3600.0: "1 h",
+    86400.0: "1 day",
+    30 * 86400.0: "30 days",
+}
+USUAL = 200.0
+
+
+class Figures:
+    """What was measured of one network."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = [item for item in records if "right" in item and "method" in item]
+        self.noisy = [item for item in records if "noise" in item]
+        head = [item for item in records if "digital" in item]
+        self.data, self.digital = (head[0]["data"], 100 * head[0]["digital"]) if head else ("", 0.0)
+        where = [item["provenance"] for item in records if "provenance" in item]
+        self.provenance = where[-1] if where else None
+
+    def accuracy(
+        self, method: str, time_s: float = USUAL, bits: int = 8, kind: str = "global"
+    ) -> dict[int, float]:
+        """Return the accuracy in per cent by seed."""
+        wanted = (method, time_s, bits, kind)
+        names = ("method", "time_s", "bits", "compensation")
+        return {
+            item["seed"]: 100 * item["right"] / item["images"]
+            for item in self.records
+            if tuple(item[name] for name in names) == wanted
+        }
+
+    def layers(self, method: str) -> Records:
+        """Return the layers of all seeds of a method, as programmed."""
+        return [
+            layer | {"seed": item["seed"]}
+            for item in self.records
+            if item["method"] == method and "layers" in item
+            for layer in item["layers"]
+        ]
+
+    def error(self, method: str, name: str, layer: str | None = None) -> float:
+        """Return an MVM error in per cent, root mean square over cells and seeds."""
+        found = [item for item in self.layers(method) if layer in (None, item["name"])]
+        cells = np.array([item["cells"] for item in found])
+        values = np.array([item[name] for item in found])
+        return float(100 * np.sqrt((cells * values**2).sum() / cells.sum()))
+
+    def cost(self, method: str, name: str) -> float:
+        """Return a sum over the layers, or the longest time; the mean over the seeds."""
+        seeds: dict[int, list[float]] = {}
+        for item in self.layers(method):
+            seeds.setdefault(item["seed"], []).append(item[name])
+        join = max if name == "latency_s" else sum
+        return float(np.mean([join(values) for values in seeds.values()]))
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods of which there are figures as programmed, in their order."""
+        return [name for name in LABELS if self.accuracy(name)]
+
+
+def paired(above: dict[int, float], below: dict[int, float]) -> list[float]:
+    """Return differences of the seeds that both have."""
+    return [above[seed] - below[seed] for seed in sorted(above.keys() & below.keys())]
