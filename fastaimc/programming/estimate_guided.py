@@ -55,13 +55,13 @@ class Belief:
         return BeliefParameters(*map(F32, (self.share, self.spread, self.miss, self.walk)))
 
 
-# The best of the first 50 trials of `tools/tune.py` for 20 rounds of IP, as are the defaults of
+# The best of 200 trials of `tools/tune.py` for 20 rounds of IP, as are the defaults of
 # `EstimateGuidedProgramming` (bench/results/tuning_estimate_20.json); its iterations and waits make
-# its budget that of 25 rounds of IP and its start, as GDP's.
+# its budget that of 25 rounds of IP and its start.
 DEFAULT_STEP = Step(
-    margin=0.536, margin_end=1.20, kappa=1.93, gain=1.2, gain_end=0.176, max_step=0.0245
+    margin=0.431, margin_end=1.09, kappa=1.43, gain=1.6, gain_end=0.393, max_step=0.0241
 )
-DEFAULT_BELIEF = Belief(share=0.318, first=34.9, spread=0.954, miss=1.19, walk=0.0573)
+DEFAULT_BELIEF = Belief(share=0.759, first=17.7, spread=1.21, miss=2.50, walk=0.0568)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,16 +96,16 @@ class EstimateGuidedProgramming:
         For a value outside its range.
     """
 
-    iterations: int = 25
+    iterations: int = 26
     batch: int = 256
     inputs: str = "hadamard"
-    amplitude: float = 0.455
+    amplitude: float = 0.520
     step: Step = DEFAULT_STEP
     belief: Belief = DEFAULT_BELIEF
-    affine_every: int = 2
-    verify_delay: float = 0.0419
-    final_passes: int = 9
-    final_delay: float = 0.032
+    affine_every: int = 3
+    verify_delay: float = 0.0394
+    final_passes: int = 6
+    final_delay: float = 0.0287
 
     def __post_init__(self) -> None:
         check_integer("iterations", self.iterations, 1, 100_000)
