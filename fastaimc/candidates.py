@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
-
-import numpy as np
 
 from fastaimc.config import CoreConfig, ProgrammedState, override, presets
 from fastaimc.errors import InputError, nearest
@@ -21,7 +18,6 @@ from fastaimc.programming import (
 
 DEFAULT = ("ip", "ip-fine", "gdp", "statistics")
 METHODS = ("ip", "ip-dark", *DEFAULT[1:], "estimate", "hadamard")
-Descent = TypeVar("Descent", GradientDescentProgramming, EstimateGuidedProgramming)
 
 WAITS = 1.0  # of a whole program, in units of the time until evaluation
 
@@ -46,7 +42,11 @@ class Candidate:
         if isinstance(self.method, GradientDescentProgramming):
             return _gdp(self.method, rows, self.rounds, self.batch)
         if isinstance(self.method, EstimateGuidedProgramming):
-            return _gdp(self.method, rows, self.rounds, self.batch)
+            # What its start reads less than the others' goes into iterations, a dark read, too.
+            half = self.config.devices // 2
+            read = half - (self.config.device_significance().size == 0)
+            left = rows * (self.rounds + half) + 1 - read * _power_of_two(rows)
+            return _guided(self.method, left, self.batch or _power_of_two(rows))
         if isinstance(self.method, IterativeProgramming | HadamardVerifyProgramming):
             passes = min(self.method.final_passes, self.rounds)
             rest = WAITS - passes * self.method.final_delay
@@ -59,9 +59,28 @@ class Candidate:
         return self.method
 
 
-def _gdp(method: Descent, rows: int, rounds: int, batch: int | None) -> Descent:
-    if batch is None:
-        batch = int(2 ** np.ceil(np.log2(rows)))
+def _power_of_two(rows: int) -> int:
+    """Return the least one that is not below."""
+    return 1 << (rows - 1).bit_length()
+
+
+def _guided(method: EstimateGuidedProgramming, mvms: int, batch: int) -> EstimateGuidedProgramming:
+    iterations = max(mvms // batch, 1)
+    passes = min(method.final_passes, iterations)
+    rest = WAITS - passes * method.final_delay
+    return replace(
+        method,
+        iterations=iterations,
+        batch=batch,
+        final_passes=passes,
+        verify_delay=rest / (1 + iterations - passes),
+    )
+
+
+def _gdp(
+    method: GradientDescentProgramming, rows: int, rounds: int, batch: int | None
+) -> GradientDescentProgramming:
+    batch = batch or _power_of_two(rows)
     start_rounds = min(method.start_rounds, rounds)
     iterations = max(rows * (rounds - start_rounds) // batch, 1)
     passes = min(method.final_passes, iterations)

@@ -27,6 +27,10 @@ class Terminals:
         The nominal programming curve.
     t_eval_s : float
         Time from the end of programming at which the targets are to hold.
+    full_scale_us : ndarray
+        Largest output of the ADC's MVM range, (tile,), float32, µS.
+    dac_codes : float
+        Codes of the DAC on either side of zero; 0: ideal.
     """
 
     def __init__(self, core: Core, targets: np.ndarray) -> None:
@@ -37,6 +41,8 @@ class Terminals:
         self.targets = targets
         self.nominal = Nominal.of(core.config)
         self.t_eval_s = core.config.t_eval_s
+        self.full_scale_us = core.full_scale_us
+        self.dac_codes = core.config.dac.half_codes()
 
     def lsb_us(self, fine: bool) -> np.ndarray:
         """Return the step of the ADC in its cell (`fine`) or MVM range, (tile,), µS; 0: ideal."""

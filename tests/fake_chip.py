@@ -211,6 +211,8 @@ def offered(chip: FakeChip) -> dict[str, Any]:
         "targets": chip.targets,
         "nominal": chip.nominal(),
         "t_eval_s": 200.0,
+        "full_scale_us": np.full(len(chip.targets), chip.full_scale_us or np.inf),
+        "dac_codes": 0.0,
         "lsb_us": chip.lsb_us,
         "mvm": chip.mvm,
         "read_rows": chip.read_rows,
@@ -265,7 +267,7 @@ def gdp(**values: Any) -> GradientDescentProgramming:
 
 def guided(**values: Any) -> EstimateGuidedProgramming:
     plain = {"iterations": 25, "step": GDP_STEP, "batch": BATCH, "amplitude": 0.6, **WAITS}
-    plain |= {"start_from": "single_shot", "start_rounds": 3, "affine_every": 0}
+    plain |= {"affine_every": 0}
     return EstimateGuidedProgramming(**(plain | values))
 
 

@@ -127,11 +127,13 @@ def test_it_needs_fewer_mvms_than_gdp() -> None:
     rng = np.random.default_rng(11)
     weights = {str(s): rng.standard_normal((64, 64)) for s in SEEDS}
     config = fa.override(fa.presets.hermes(), {"rows": 64, "columns": 64})
-    few, many = 20, 60  # rounds; three go into the start
+    few, many = 20, 60  # rounds; one goes into the start, of GDP three
     plain = fa.GradientDescentProgramming(iterations=many - 3, batch=64, affine_every=many)
     plain = dataclasses.replace(plain, verify_delay=(1 - 8 * 0.0247) / (many - 9))
-    guided_ = fa.EstimateGuidedProgramming(iterations=few - 3, batch=64)
-    guided_ = dataclasses.replace(guided_, verify_delay=(1 - 9 * 0.032) / (few - 10))
+    guided_ = fa.EstimateGuidedProgramming(iterations=few - 1, batch=64)
+    rest = 1 - guided_.final_passes * guided_.final_delay
+    waits = few - guided_.final_passes  # before iterations, and one before the start's reads
+    guided_ = dataclasses.replace(guided_, verify_delay=rest / waits)
     residual = [
         np.mean([fa.mvm_error(m, samples=300).residual for m in matrices.values()])
         for matrices in (fa.program(weights, config, method, seed=3) for method in (guided_, plain))

@@ -40,6 +40,7 @@ ROUNDS = 27  # of IP, the reads of SET devices included: the budget, unless anot
 PRESETS = {"hermes": 0.01, "hermes_calibrated": 0.002}
 WAITS = 1.0  # of all waits together, in units of the time until evaluation
 SAMPLES = 300
+READS = {"two_device": 2, "max_fill": 0, "max_fill_read": 1}  # rounds of an allocation
 
 Weights = dict[str, np.ndarray]
 
@@ -59,7 +60,7 @@ def families(seed: int) -> Weights:
 def suggest_step(trial: optuna.trial.BaseTrial) -> fa.Step:
     """Suggest threshold and step of a pulse."""
     least = PRESETS[trial.user_attrs.get("preset", "hermes")]
-    gain = trial.suggest_float("gain", 0.2, 1.2)
+    gain = trial.suggest_float("gain", 0.2, 1.6)
     return fa.Step(
         margin=trial.suggest_float("margin", 0.0, 3.0),
         margin_end=trial.suggest_float("margin_end", 0.0, 5.0),
@@ -86,8 +87,8 @@ def suggest_schedule(trial: optuna.trial.BaseTrial, iterations: int) -> dict[str
 
 def suggest_allocation(trial: optuna.trial.BaseTrial) -> tuple[str, int]:
     """Suggest how devices are allocated; return its MVM-equivalents, too."""
-    allocation = trial.suggest_categorical("allocation", ["two_device", "max_fill"])
-    return allocation, 2 * SIZE if allocation == "two_device" else 0
+    allocation = trial.suggest_categorical("allocation", list(READS))
+    return allocation, READS[allocation] * SIZE
 
 
 def suggest_ip(
@@ -106,24 +107,26 @@ def suggest_ip(
     return [fa.IterativeProgramming(fine=fine, **common) for fine in ranges]
 
 
-def suggest_descent(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-    """Suggest what GDP and estimate-guided GDP have in common."""
-    allocation, start = suggest_allocation(trial)
+def suggest_start(trial: optuna.trial.BaseTrial) -> tuple[dict[str, Any], int, int]:
+    """Suggest GDP's start; return its MVM-equivalents and its rounds, which wait, too."""
+    allocation, spent = suggest_allocation(trial)
     source = trial.suggest_categorical("start_from", ["single_shot", "ip", "reset"])
-    rounds = trial.suggest_int("start_rounds", 1, 6) if source == "ip" else 1
+    rounds = trial.suggest_int("start_rounds", 1, 6) if source == "ip" else 0
+    start = {"allocation": allocation, "start_from": source, "start_rounds": max(rounds, 1)}
+    return start, spent + rounds * SIZE, rounds
+
+
+def suggest_descent(trial: optuna.trial.BaseTrial, spent: int, rounds: int) -> dict[str, Any]:
+    """Suggest what GDP and estimate-guided GDP have in common, after what a start has spent."""
     batch = trial.suggest_categorical("batch", [128, 256, 512])
-    spent = start + (rounds * SIZE if source == "ip" else 0)
     iterations = (budget(trial) - spent) // batch
-    schedule = suggest_schedule(trial, iterations + (rounds if source == "ip" else 0))
+    schedule = suggest_schedule(trial, iterations + rounds)
     schedule["final_passes"] = min(schedule["final_passes"], iterations)
     return {
         "iterations": iterations,
         "batch": batch,
         "inputs": trial.suggest_categorical("inputs", ["uniform", "gaussian", "sign", "hadamard"]),
         "amplitude": trial.suggest_float("amplitude", 0.2, 1.0),
-        "start_from": source,
-        "start_rounds": rounds,
-        "allocation": allocation,
         "step": suggest_step(trial),
         **schedule,
     }
@@ -131,7 +134,8 @@ def suggest_descent(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
 
 def suggest_gdp(trial: optuna.trial.BaseTrial) -> list[fa.GradientDescentProgramming]:
     """Suggest a set of GDP."""
-    common = suggest_descent(trial)
+    start, spent, rounds = suggest_start(trial)
+    common = start | suggest_descent(trial, spent, rounds)
     if trial.user_attrs["rounds"] != ROUNDS:
         common["affine_every"] = common["iterations"]
     return [fa.GradientDescentProgramming(**common)]
@@ -148,7 +152,7 @@ def suggest_estimate(trial: optuna.trial.BaseTrial) -> list[fa.EstimateGuidedPro
     )
     every = trial.suggest_int("affine_every", 1, 4)
     method = fa.EstimateGuidedProgramming(
-        belief=belief, affine_every=every, **suggest_descent(trial)
+        belief=belief, affine_every=every, **suggest_descent(trial, SIZE, 0)
     )
     return [method]
 
@@ -240,6 +244,7 @@ def first_guess(name: str, preset: str) -> dict[str, Any]:
         own = dataclasses.asdict(method.step) | dataclasses.asdict(method.belief)
         own["gain_decay"] = own.pop("gain_end") / own["gain"]
         best |= own | {"amplitude": method.amplitude, "affine_every": method.affine_every}
+        best = {k: v for k, v in best.items() if not k.startswith(("start", "alloc"))}
     return best
 
 
@@ -273,7 +278,7 @@ def changed(name: str, value: Any, rng: np.random.Generator) -> Any:
         return int(np.clip(value + rng.integers(-1, 2), 1, 6 if name == "start_rounds" else 4))
     if name == "final_passes":
         return int(np.clip(value + rng.integers(-1, 2), 0, 10))
-    most = {"gain": 1.2, "gain_decay": 1.0, "amplitude": 1.0, "margin": 3.0, "share": 1.0}.get(
+    most = {"gain": 1.6, "gain_decay": 1.0, "amplitude": 1.0, "margin": 3.0, "share": 1.0}.get(
         name, math.inf
     )
     return min(value * math.exp(0.15 * rng.standard_normal()), most)

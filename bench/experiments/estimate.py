@@ -38,7 +38,9 @@ def methods(rounds: int) -> dict[str, tuple[Any, int]]:
     Plain GDP at the same budget has the set of the usual one, with its waits shared out anew.
     """
     usual = tuned.best("gdp", "hermes")
-    same = fa.GradientDescentProgramming(affine_every=2**16, **tuned.descent(usual, rounds))
+    same = fa.GradientDescentProgramming(
+        affine_every=2**16, **tuned.descent_from_start(usual, rounds)
+    )
     return {
         GUIDED: (tuned.estimate_guided(rounds=rounds), trials(f"estimate_{rounds}")),
         MORE: (tuned.gradient_descent(rounds=TIMES * rounds), trials(f"gdp_{TIMES * rounds}")),

@@ -31,7 +31,7 @@ def step(found: dict[str, Any]) -> fa.Step:
 
 def start_cost(found: dict[str, Any]) -> int:
     """Return the MVM-equivalents of reading SET devices one by one."""
-    return 2 * SIZE if found["allocation"] == "two_device" else 0
+    return {"two_device": 2, "max_fill": 0, "max_fill_read": 1}[found["allocation"]] * SIZE
 
 
 def schedule(found: dict[str, Any], rounds: int, iterations: int) -> dict[str, Any]:
@@ -60,23 +60,31 @@ def iterative(
     )
 
 
-def descent(found: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Return what GDP and estimate-guided GDP have in common."""
-    first = found["start_rounds"] if found["start_from"] == "ip" else 0
-    iterations = (rounds * SIZE - start_cost(found) - first * SIZE) // found["batch"]
+def descent(found: dict[str, Any], rounds: int, spent: int, first: int) -> dict[str, Any]:
+    """Return what GDP and estimate-guided GDP have in common.
+
+    `spent` are the MVM-equivalents of the start, of which `first` rounds also wait.
+    """
+    iterations = (rounds * SIZE - spent) // found["batch"]
     return {
         "iterations": iterations,
-        **{name: found[name] for name in ("batch", "inputs", "amplitude", "start_from")},
-        "start_rounds": max(first, 1),
-        "allocation": found["allocation"],
+        **{name: found[name] for name in ("batch", "inputs", "amplitude")},
         "step": step(found),
         **schedule(found, first, iterations),
     }
 
 
+def descent_from_start(found: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Return what GDP takes of a set."""
+    first = found["start_rounds"] if found["start_from"] == "ip" else 0
+    start = {name: found[name] for name in ("start_from", "allocation")}
+    start["start_rounds"] = max(first, 1)
+    return start | descent(found, rounds, start_cost(found) + first * SIZE, first)
+
+
 def gradient_descent(preset: str = "hermes", rounds: int = ROUNDS) -> fa.GradientDescentProgramming:
     """Return GDP, with the fits of columns that its search had."""
-    common = descent(best("gdp", preset, rounds), rounds)
+    common = descent_from_start(best("gdp", preset, rounds), rounds)
     if rounds != ROUNDS:
         common["affine_every"] = common["iterations"]
     return fa.GradientDescentProgramming(**common)
@@ -89,5 +97,5 @@ def estimate_guided(preset: str = "hermes", rounds: int = ROUNDS) -> fa.Estimate
     return fa.EstimateGuidedProgramming(
         belief=fa.Belief(**{name: found[name] for name in names}),
         affine_every=found["affine_every"],
-        **descent(found, rounds),
+        **descent(found, rounds, SIZE, 0),
     )

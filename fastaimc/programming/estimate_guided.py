@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastaimc.engine import INPUT_KINDS, NO_PATTERN, Engine
-from fastaimc.errors import ConfigError, check_number
+from fastaimc.errors import ConfigError, check_choice, check_integer, check_number
 from fastaimc.parameters import F32, BeliefParameters
-from fastaimc.programming.gradient_descent import GradientDescentProgramming, correct_columns
+from fastaimc.programming.counted import prepare_counted
+from fastaimc.programming.encoded import encoded_set_values
+from fastaimc.programming.gradient_descent import correct_columns
 from fastaimc.programming.method import State
-from fastaimc.programming.plan import Step, fire, parts
+from fastaimc.programming.plan import Step, check_schedule, fire, parts
+from fastaimc.programming.start import allocate, first_pulse
 from fastaimc.terminals import Terminals
 
 MOST_LOOKS = 256  # ages that are told apart, in batches
@@ -52,13 +55,13 @@ class Belief:
         return BeliefParameters(*map(F32, (self.share, self.spread, self.miss, self.walk)))
 
 
-# The best of the first 50 trials of `tools/tune.py` for 20 rounds of IP, as are the defaults of
+# The best of 200 trials of `tools/tune.py` for 20 rounds of IP, as are the defaults of
 # `EstimateGuidedProgramming` (bench/results/tuning_estimate_20.json); its iterations and waits make
-# its budget that of 25 rounds of IP and its start, as GDP's.
+# its budget that of 25 rounds of IP and its start.
 DEFAULT_STEP = Step(
-    margin=0.536, margin_end=1.20, kappa=1.93, gain=1.2, gain_end=0.176, max_step=0.0245
+    margin=0.431, margin_end=1.09, kappa=1.43, gain=1.6, gain_end=0.393, max_step=0.0241
 )
-DEFAULT_BELIEF = Belief(share=0.318, first=34.9, spread=0.954, miss=1.19, walk=0.0573)
+DEFAULT_BELIEF = Belief(share=0.759, first=17.7, spread=1.21, miss=2.50, walk=0.0568)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +75,15 @@ class EstimateGuidedProgramming:
     ``p / (p + v)`` of it.  Cells with ``|d| > max(margin * scatter, kappa * sqrt(p))`` are pulsed,
     and begin anew.  The method is this project's own; so are its parameters.
 
+    The start is two-device programming (TDP; Vasilopoulos et al., IEEE TED 2023) whose SET devices
+    are read by Hadamard-encoded MVMs, more precisely than one by one in the ADC's MVM range.
+
     A cell is held to what it must show at its age, counted from its last pulse, so that drift
     takes it to its target; GDP and IP allow for one typical age.
 
     Parameters
     ----------
-    iterations, batch, inputs, amplitude, start_from, start_rounds, allocation, step, affine_every
+    iterations, batch, inputs, amplitude, step, affine_every
         As for `GradientDescentProgramming`.
     belief : Belief
         What the estimates hold for likely.
@@ -90,46 +96,42 @@ class EstimateGuidedProgramming:
         For a value outside its range.
     """
 
-    iterations: int = 24
+    iterations: int = 26
     batch: int = 256
     inputs: str = "hadamard"
-    amplitude: float = 0.455
-    start_from: str = "ip"
-    start_rounds: int = 1
-    allocation: str = "two_device"
+    amplitude: float = 0.520
     step: Step = DEFAULT_STEP
     belief: Belief = DEFAULT_BELIEF
-    affine_every: int = 2
-    verify_delay: float = 0.0419
-    final_passes: int = 9
-    final_delay: float = 0.032
+    affine_every: int = 3
+    verify_delay: float = 0.0394
+    final_passes: int = 6
+    final_delay: float = 0.0287
 
     def __post_init__(self) -> None:
-        self._plain()  # checks what both have
+        check_integer("iterations", self.iterations, 1, 100_000)
+        check_integer("batch", self.batch, 1, 65_536)
+        check_choice("inputs", self.inputs, INPUT_KINDS)
+        check_number("amplitude", self.amplitude, above=0, most=1)
+        check_integer("affine_every", self.affine_every, 0, 100_000)
+        check_schedule(self)
         if not isinstance(self.belief, Belief):
             raise ConfigError(f"belief must be a Belief, got {self.belief!r}")
 
-    def _plain(self) -> GradientDescentProgramming:
-        """Return GDP with the same start and schedule."""
-        return GradientDescentProgramming(
-            iterations=self.iterations,
-            batch=self.batch,
-            inputs=self.inputs,
-            amplitude=self.amplitude,
-            start_from=self.start_from,
-            start_rounds=self.start_rounds,
-            allocation=self.allocation,
-            step=self.step,
-            affine_every=self.affine_every,
-            verify_delay=self.verify_delay,
-            final_passes=self.final_passes,
-            final_delay=self.final_delay,
-        )
-
     def start(self, terminals: Terminals, engine: Engine, key: np.ndarray) -> State:
-        """Start as GDP does; nothing is known of any cell."""
-        state = self._plain().start(terminals, engine, key)
-        state["error"], state["age"] = state.pop("total"), state.pop("count")
+        """SET, read and allocate the devices; pulse the analog ones once; nothing else is known."""
+        if terminals.nominal.counted:
+            state = prepare_counted(terminals, shoot=True)
+        else:
+            values = encoded_set_values(terminals, engine, key, self.verify_delay)
+            state, surplus = allocate(terminals, engine, values)
+            del values  # eight bytes a cell
+            state = first_pulse(terminals, state, surplus, shoot=True)
+        tiles, _, columns = terminals.shape
+        if self.affine_every:
+            state["scale"] = np.ones((tiles, columns), dtype=np.float32)
+            state["offset"] = np.zeros((tiles, columns), dtype=np.float32)
+        state["error"] = np.zeros(terminals.shape, dtype=np.float32)
+        state["age"] = np.zeros(terminals.shape, dtype=np.uint8)
         state["variance"] = np.empty(terminals.shape, dtype=np.float32)
         for part in parts(terminals.shape):
             scale = terminals.nominal.scatter_us[state["aim"][part]]
@@ -206,8 +208,8 @@ class EstimateGuidedProgramming:
         terminals.wait(float(delays[index]) * until)
         rest = until * (1 + float(delays[index + 1 :].sum()))
         ages = until * np.cumsum(delays[index::-1])
-        before = self.start_rounds * (self.start_from == "ip") + (self.allocation == "two_device")
-        gain = nominal.fading(float(ages[-1]) + until * self.verify_delay * before, rest)[0]
+        # SET devices were read before the first batch, after a wait of their own.
+        gain = nominal.fading(float(ages[-1]) + until * self.verify_delay, rest)[0]
         losses = np.array([nominal.fading(float(age), rest) for age in ages[:MOST_LOOKS]]) - gain
         ahead = nominal.conductance_us * losses
         if nominal.counted:  # all devices of a polarity hold their shares of the target

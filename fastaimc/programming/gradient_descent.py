@@ -51,7 +51,7 @@ class GradientDescentProgramming:
         "single_shot": the analog devices are pulsed once with their nominal code; "ip": and
         `start_rounds` of IP follow; "reset": they are left in RESET.
     allocation : str
-        "two_device" (from the read-out SET values) or "max_fill".
+        As for `IterativeProgramming`.
     step : Step
         Threshold and step of a pulse.
     affine_every : int

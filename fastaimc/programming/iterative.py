@@ -41,7 +41,9 @@ class IterativeProgramming:
         "cell"; or "device", the textbook form: only the analog device is read and held to its
         share, one read decides, and a device once within its margin is never looked at again.
     allocation : str
-        "two_device" (from the read-out SET values) or "max_fill".
+        "two_device" (TDP, from the read-out SET values); "max_fill", in the devices' order, from
+        the nominal one; or "max_fill_read", in their order, from values that are read, of all but
+        the last device.
     calibrate : bool
         Find each column's offset not from a dark reading alone, which a step of the ADC rounds,
         but from sums: reads of SET devices one by one and together.  It costs a read of every row,

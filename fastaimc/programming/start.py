@@ -18,7 +18,7 @@ from fastaimc.terminals import Terminals
 SET, RESET = 0, CODES - 1  # amplitude codes
 LEVELS = 64  # levels of an amplitude between two codes
 Mask = np.uint8 | np.uint16
-ALLOCATIONS = ("two_device", "max_fill")
+ALLOCATIONS = ("two_device", "max_fill", "max_fill_read")
 
 
 def dark_reading(terminals: Terminals, fine: bool) -> np.ndarray:
@@ -43,7 +43,10 @@ def prepare(
     ``two_device`` (TDP; Vasilopoulos et al., IEEE TED 2023): all devices of the target's polarity
     are SET and read; from the largest on they stay SET while they fit into the target, the next
     one is analog, the rest is RESET.  ``max_fill`` does the same with the nominal SET conductance
-    instead of reads.  Devices of counted pulses: see `prepare_counted`.
+    instead of reads, and so with devices in their order.  ``max_fill_read`` also takes them in
+    their order and reads all but the last one, which is analog wherever the others stay SET; where
+    devices differ in significance, it is ``two_device``.  Devices of counted pulses: see
+    `prepare_counted`.
 
     Parameters
     ----------
@@ -61,22 +64,28 @@ def prepare(
     Returns
     -------
     dict of ndarray
-        What the engine's `gradient_pulses` takes of cells; with "two_device" also `dark`: the
-        offset of every column, (tile, column), µS.
+        What the engine's `gradient_pulses` takes of cells; where devices were read also `dark`:
+        the offset of every column, (tile, column), µS.
     """
     if terminals.nominal.counted:
         return prepare_counted(terminals, shoot)
     _initialise(terminals)
     dark: State = {}
-    if allocation == "two_device":
+    if allocation != "max_fill":
+        count = read_devices(terminals) if allocation == "max_fill_read" else terminals.devices // 2
         terminals.wait(seconds := settle * terminals.t_eval_s)
-        values, dark["dark"] = _set_values(terminals, fine, calibrate)
+        values, dark["dark"] = _set_values(terminals, fine, calibrate, count)
         values /= terminals.nominal.fading(seconds, terminals.t_eval_s)[0]
-        values = _likely(terminals, values, fine)
+        values[:count] = _likely(terminals, values[:count], fine)
     else:
-        values = F32(terminals.nominal.set_us) * _factors(terminals)
-    state, surplus = _allocate(terminals, engine, values, rest)
+        values = F32(terminals.nominal.set_us) * factors(terminals)
+    state, surplus = allocate(terminals, engine, values, rest)
     del values  # eight bytes a cell
+    return dark | first_pulse(terminals, state, surplus, shoot)
+
+
+def first_pulse(terminals: Terminals, state: State, surplus: np.ndarray, shoot: bool) -> State:
+    """RESET the surplus devices and pulse the analog ones, as `prepare`; complete the state."""
     _reset(terminals, surplus)
     start = state["aim"] if shoot else np.full_like(state["aim"], RESET)
     terminals.pulse(state["device"], start)
@@ -84,7 +93,7 @@ def prepare(
     state["swing"] = np.zeros(terminals.shape, dtype=np.int8)
     state["fire"] = np.full(terminals.shape, NONE, dtype=np.uint8)
     state["code"] = state["aim"].copy()
-    return dark | state
+    return state
 
 
 def _initialise(terminals: Terminals) -> None:
@@ -125,23 +134,31 @@ def _choice(condition: np.ndarray, yes: Mask, no: Mask) -> np.ndarray:
     return out
 
 
-def _set_values(terminals: Terminals, fine: bool, calibrate: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Read every device of each target's polarity alone, (device, tile, row, column), µS.
+def read_devices(terminals: Terminals) -> int:
+    """Return how many devices of a polarity must be read if they are filled in their order."""
+    return terminals.devices // 2 - (0 if terminals.significance.size else 1)
 
-    The other array is the offset of every column, taken off already.
+
+def _set_values(
+    terminals: Terminals, fine: bool, calibrate: bool, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read `count` devices of each target's polarity alone, (device, tile, row, column), µS.
+
+    The others have 0.  The other array is the offset of every column, taken off already.
     """
-    half = terminals.devices // 2
     rows = np.arange(terminals.shape[1])
-    singles = np.empty((half, *terminals.shape), dtype=np.float32)
-    for index in range(half):
+    values = np.zeros((terminals.devices // 2, *terminals.shape), dtype=np.float32)
+    singles = values[:count]
+    for index in range(count):
         singles[index] = terminals.read_rows(rows, _of_polarity(terminals, 1 << index), fine)
     dark = dark_reading(terminals, fine)
-    scatter = terminals.nominal.scatter_us.max() * _factors(terminals).min()
+    scatter = terminals.nominal.scatter_us.max() * factors(terminals).min()
     coarse = terminals.lsb_us(fine).max() > scatter
-    if calibrate and coarse and half > 1:
+    if calibrate and coarse and count > 1:
         dark = _offsets(terminals, singles, dark, fine)
     singles -= dark[:, None, :]
-    return np.abs(singles, out=singles), dark
+    np.abs(singles, out=singles)
+    return values, dark
 
 
 def _likely(terminals: Terminals, values: np.ndarray, fine: bool) -> np.ndarray:
@@ -150,23 +167,23 @@ def _likely(terminals: Terminals, values: np.ndarray, fine: bool) -> np.ndarray:
     The reads are changed in place.  A read and its offset are rounded by a step of the ADC;
     devices spread about the nominal one.
     """
-    nominal, factors = terminals.nominal, _factors(terminals)
-    spread = nominal.set_spread_us**2 * factors**2
+    nominal, own = terminals.nominal, factors(terminals)[: len(values)]
+    spread = nominal.set_spread_us**2 * own**2
     rounding = terminals.lsb_us(fine)[:, None, None] ** 2 / 6
     total = np.maximum(spread + rounding, np.finfo(np.float32).tiny)
     weight = np.where(rounding > 0, spread / total, 1.0).astype(np.float32)
-    expected = F32(nominal.set_us) * factors
+    expected = F32(nominal.set_us) * own
     values -= expected
     values *= weight
     values += expected
     return values
 
 
-def _factors(terminals: Terminals) -> np.ndarray:
+def factors(terminals: Terminals) -> np.ndarray:
     """Return the significance of the devices of a polarity, (device, 1, 1, 1), float32."""
     half = terminals.devices // 2
-    factors = terminals.significance[:half] if terminals.significance.size else np.ones(half, F32)
-    return factors.reshape(half, 1, 1, 1)
+    own = terminals.significance[:half] if terminals.significance.size else np.ones(half, F32)
+    return own.reshape(half, 1, 1, 1)
 
 
 def _offsets(terminals: Terminals, singles: np.ndarray, dark: np.ndarray, fine: bool) -> np.ndarray:
@@ -189,10 +206,14 @@ def _offsets(terminals: Terminals, singles: np.ndarray, dark: np.ndarray, fine: 
     return np.asarray(total / number, dtype=np.float32)
 
 
-def _allocate(
-    terminals: Terminals, engine: Engine, values: np.ndarray, rest: bool
+def allocate(
+    terminals: Terminals, engine: Engine, values: np.ndarray, rest: bool = False
 ) -> tuple[State, np.ndarray]:
-    """Return each cell's analog device, its SET ones and its aim; and the devices to RESET."""
+    """Return each cell's analog device, its SET ones and its aim; and the devices to RESET.
+
+    `values` is what the devices of each target's polarity add, float32, µS: (device, tile, row,
+    column), or (device, 1, 1, 1) where all cells have the same.
+    """
     shape = terminals.shape
     device, filled, aim = (np.empty(shape, dtype=np.uint8) for _ in range(3))
     surplus = np.empty((len(values) - 1, *shape), dtype=np.uint8)
