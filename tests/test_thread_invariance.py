@@ -37,7 +37,7 @@ for size in {SIZES}:
         "gdp": fa.GradientDescentProgramming(iterations=2, batch=33, inputs="uniform",
             start_from="single_shot", affine_every=1, final_passes=1),
         "estimate": fa.EstimateGuidedProgramming(iterations=2, batch=33, inputs="uniform",
-            start_from="single_shot", affine_every=1, final_passes=1),
+            affine_every=1, final_passes=1),
     }}
     for name, method in methods.items():
         matrix = fa.program(weights, config, method, seed=size, record_every=1)
