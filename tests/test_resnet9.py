@@ -179,6 +179,6 @@ def test_figures_and_report(
     report.write(target, records, excerpt=False)
     text = target.with_suffix(".md").read_text()
     assert "| GDP | " in text
-    assert "of it." in text
+    assert "points over IP" in text
     assert target.with_suffix(".png").stat().st_size > 10_000
     assert json.loads(target.read_text().splitlines()[0])["data"] == "noise"

@@ -51,13 +51,13 @@ CALIBRATION = 512  # training images from which the input ranges follow
 HOUR, DAY = 3600.0, 86400.0
 DRIFT = (0.0, HOUR, DAY, 30 * DAY)
 USUAL = fa.presets.hermes().t_eval_s
-EXACT, AFFINE = "exact", "ip-affine"
-METHODS = ("ip", AFFINE, "ip-fine", "gdp", "estimate")
+EXACT, AFFINE = "exact", "-affine"  # the latter after a method: with an affine correction
+METHODS = ("ip", "ip-affine", "ip-fine", "gdp", "estimate")
 NOISE = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2)  # relative MVM errors, for white inputs
 ALONE = 0.2  # in one layer
 # Methods and compensation of each stage, bits of the ADC and times.
 STAGES: dict[str, tuple[tuple[str, ...], str, tuple[int, ...], tuple[float, ...]]] = {
-    "main": ((EXACT, *METHODS), "global", (8,), (USUAL,)),
+    "main": ((EXACT, *METHODS, "ip-fine-affine", "exact-affine"), "global", (8,), (USUAL,)),
     "drift": (METHODS, "global", (8,), DRIFT),
     "bits": ((EXACT, *METHODS), "global", (7, 6, 5, 4), (USUAL,)),
     "noise": ((), "", (), ()),
@@ -125,7 +125,7 @@ class Bench:
         layers = analog(model)
         matrices = {layer.names[0]: layer.matrices[0] for layer in layers}
         self.ranges = {name: matrix.input_range for name, matrix in matrices.items()}
-        if task.method == EXACT:
+        if task.method.startswith(EXACT):
             made = {n: m.with_conductances(exact_conductances(m)) for n, m in matrices.items()}
         else:
             weights = {name: matrix.target_weights() for name, matrix in matrices.items()}
@@ -143,7 +143,7 @@ class Bench:
         model = self.program(task)
         for time_s in task.times:
             # A core whose cells hold its targets does not drift.
-            now = model if task.method == EXACT else fa.network.at(model, time_s)
+            now = model if task.method.startswith(EXACT) else fa.network.at(model, time_s)
             fa.network.seek(now, 0)
             found = task.label(time_s) | {"right": self.right(now), "images": len(self.labels)}
             if task.bits == 8 and time_s == USUAL:
@@ -163,8 +163,8 @@ class Bench:
 
 def candidate(task: Task) -> Candidate:
     """Return a task's method, with the cores that it is for."""
-    name = {EXACT: "ip", AFFINE: "ip"}.get(task.method, task.method)
-    kind = "affine" if task.method == AFFINE else task.compensation
+    name = task.method.removesuffix(AFFINE).replace(EXACT, "ip")
+    kind = "affine" if task.method.endswith(AFFINE) else task.compensation
     config = fa.override(fa.presets.hermes(), {"adc.bits": task.bits, "compensation": kind})
     (way,) = candidates(config, [name])
     return way

@@ -12,17 +12,21 @@ DPI = 200
 # Okabe and Ito: told apart by colour-blind readers, too.
 COLOURS = {
     "exact": "#555555",
+    "exact-affine": "#999999",
     "ip": "#d55e00",
     "ip-affine": "#e69f00",
     "ip-fine": "#cc79a7",
+    "ip-fine-affine": "#882255",
     "gdp": "#0072b2",
     "estimate": "#009e73",
 }
 MARKERS = {
     "exact": "s",
+    "exact-affine": "s",
     "ip": "o",
     "ip-affine": "D",
     "ip-fine": "^",
+    "ip-fine-affine": "<",
     "gdp": "v",
     "estimate": "P",
 }

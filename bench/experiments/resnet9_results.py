@@ -10,9 +10,11 @@ Records = list[dict[str, Any]]
 
 LABELS = {
     "exact": "exact",
+    "exact-affine": "exact, affine",
     "ip": "IP",
     "ip-affine": "IP, affine",
     "ip-fine": "fine IP",
+    "ip-fine-affine": "fine IP, affine",
     "gdp": "GDP",
     "estimate": "GDP, estimates",
 }
