@@ -99,9 +99,9 @@ def _noise(axis: Any, found: Figures) -> None:
         axis.fill_between(x, [found.digital, *means - bars], [found.digital, *means + bars],
                           color="0.4", alpha=0.15, linewidth=0)  # fmt: skip
     for method in found.methods:
-        x, y = found.error(method, "total"), np.mean(list(found.accuracy(method).values()))
+        error, y = found.error(method, "total"), np.mean(list(found.accuracy(method).values()))
         dots = {"linestyle": "", "marker": MARKERS[method], "color": COLOURS[method]}
-        axis.plot([x], [y], label=LABELS[method], **dots)
+        axis.plot([error], [y], label=LABELS[method], **dots)
     axis.set_xlabel("MVM error, root mean square over the layers [%]")
     axis.legend(frameon=False, loc="lower left")
     axis.set_title("(b) what explains it", loc="left")

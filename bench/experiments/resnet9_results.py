@@ -34,10 +34,11 @@ class Figures:
     def __init__(self, records: Records) -> None:
         self.records = [item for item in records if "right" in item and "method" in item]
         self.noisy = [item for item in records if "noise" in item]
-        head = [item for item in records if "digital" in item]
-        self.data, self.digital = (head[0]["data"], 100 * head[0]["digital"]) if head else ("", 0.0)
+        head: dict[str, Any] = next((item for item in records if "digital" in item), {})
+        self.data: str = head.get("data", "no data")
+        self.digital = 100 * float(head.get("digital", 0))
         where = [item["provenance"] for item in records if "provenance" in item]
-        self.provenance = where[-1] if where else None
+        self.provenance: dict[str, Any] = where[-1]
 
     def accuracy(
         self, method: str, time_s: float = USUAL, bits: int = 8, kind: str = "global"
