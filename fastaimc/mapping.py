@@ -173,10 +173,13 @@ def from_tiles(mapping: Mapping, conductances: np.ndarray) -> np.ndarray:
 def split_inputs(mapping: Mapping, x: np.ndarray, rows: int) -> np.ndarray:
     """Return each block's inputs, (block, batch, row), float32, zero beyond its extent."""
     blocks = mapping.blocks[0]
-    out = np.zeros((blocks, len(x), rows), dtype=np.float32)
+    if blocks == 1 and x.shape[1] == rows:
+        return x[None]  # as it is
+    out = np.empty((blocks, len(x), rows), dtype=np.float32)
     for block in range(blocks):
         low, high = mapping.row_edges[block], mapping.row_edges[block + 1]
         out[block, :, : high - low] = x[:, low:high]
+        out[block, :, high - low :] = 0
     return out
 
 
@@ -186,4 +189,5 @@ def join_outputs(mapping: Mapping, y: np.ndarray) -> np.ndarray:
     for tile in range(mapping.tiles):
         _, outputs = mapping.spans(tile)
         out[:, outputs] += y[tile, :, : outputs.stop - outputs.start]
-    return out * mapping.scale.astype(np.float32)
+    out *= mapping.scale.astype(np.float32)
+    return out
