@@ -6,13 +6,17 @@ more iterations are of no use to it.  Weights and seeds are others than those of
 start is part of every budget, a dark reading comes on top, and all wait as long.  Ratios are paired
 by seed.
 
+With ``--preset hermes_calibrated``, whose pulses scatter far more, all methods at the usual budget.
+
     python bench/experiments/estimate.py            # minutes; writes bench/results/estimate.md
     python bench/experiments/estimate.py --seeds 1  # a look
+    python bench/experiments/estimate.py --preset hermes_calibrated   # estimate_calibrated.md
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from typing import Any
 
@@ -28,24 +32,36 @@ BUDGETS = (20, 40)  # in rounds of IP: 5,120 and 10,240 MVM-equivalents
 TIMES = 3  # as many for plain GDP
 FAMILIES = ("Gaussian", "Laplace", "uniform", "30 % sparse")
 GUIDED, MORE, SAME, FINE = "GDP, estimates", "GDP × 3", "GDP", "fine IP"
+COARSE = "IP in the MVM's range"
 
 Found = dict[str, dict[str, list[float]]]  # by method and by what was measured
+Methods = dict[str, tuple[Any, int]]  # with the trials that each took to tune
 
 
-def methods(rounds: int) -> dict[str, tuple[Any, int]]:
-    """Return the methods to compare at a budget, with the trials each took to tune.
+def methods(rounds: int) -> Methods:
+    """Return the methods to compare at a budget on HERMES.
 
     Plain GDP at the same budget has the set of the usual one, with its waits shared out anew.
     """
     usual = tuned.best("gdp", "hermes")
-    same = fa.GradientDescentProgramming(
-        affine_every=2**16, **tuned.descent_from_start(usual, rounds)
-    )
+    start = tuned.descent_from_start(usual, rounds)
+    same = fa.GradientDescentProgramming(affine_every=2**16, **start)
     return {
         GUIDED: (tuned.estimate_guided(rounds=rounds), trials(f"estimate_{rounds}")),
         MORE: (tuned.gradient_descent(rounds=TIMES * rounds), trials(f"gdp_{TIMES * rounds}")),
         SAME: (same, trials("gdp")),
         FINE: (tuned.iterative("fine_ip", rounds=rounds), trials(f"fine_ip_{rounds}")),
+    }
+
+
+def usual_methods(preset: str) -> Methods:
+    """Return the methods to compare at the usual budget, each tuned on a preset's devices."""
+    coarse = dataclasses.replace(tuned.iterative("ip", preset), fine=False)
+    return {
+        GUIDED: (tuned.estimate_guided(preset), trials(f"estimate_{preset}")),
+        SAME: (tuned.gradient_descent(preset), trials(f"gdp_{preset}")),
+        COARSE: (coarse, trials(f"ip_{preset}")),
+        FINE: (tuned.iterative("fine_ip", preset), trials(f"fine_ip_{preset}")),
     }
 
 
@@ -55,13 +71,13 @@ def trials(name: str) -> int:
     return count
 
 
-def measure(rounds: int, seeds: int) -> dict[str, Found]:
+def measure(chosen: Methods, config: fa.CoreConfig, seeds: int) -> dict[str, Found]:
     """Return residual and total error of each method by weights, and its costs."""
     found: dict[str, Found] = {family: {} for family in FAMILIES}
-    for seed in track(range(seeds), description=f"{rounds} rounds"):
+    for seed in track(range(seeds), description="seeds"):
         weights = {family: families(seed)[family] for family in FAMILIES}
-        for label, (method, _) in methods(rounds).items():
-            for family, matrix in fa.program(weights, method=method, seed=seed).items():
+        for label, (method, _) in chosen.items():
+            for family, matrix in fa.program(weights, config, method, seed=seed).items():
                 error, cost = fa.mvm_error(matrix, seed=seed + 1), matrix.cost
                 values = {
                     "residual": error.residual,
@@ -77,22 +93,22 @@ def measure(rounds: int, seeds: int) -> dict[str, Found]:
     return found
 
 
-def report(rounds: int, found: dict[str, Found]) -> str:
+def report(rounds: int, chosen: Methods, found: dict[str, Found]) -> str:
     """Return what was measured at one budget as tables."""
-    labels = list(methods(rounds))
+    labels = list(chosen)
     lines = []
     for family, by in found.items():
         residual = {label: np.array(by[label]["residual"]) for label in labels}
-        ratios = [residual[GUIDED] / residual[label] for label in (MORE, SAME, FINE)]
+        ratios = [residual[GUIDED] / residual[label] for label in labels[1:]]
         cells = [mean_and_error(residual[label], 4) for label in labels]
         floor = f"{np.mean(by[GUIDED]['floor']):.4f}"
         lines.append([family, *cells, floor, *(mean_and_error(ratio) for ratio in ratios)])
-    over = [f"guided / {label}" for label in (MORE, SAME, FINE)]
+    over = [f"guided / {label}" for label in labels[1:]]
     text = f"## {rounds * SIZE:,} MVM-equivalents\n\nResidual MVM error:\n\n"
     text += table(["weights", *labels, "floor", *over], lines)
     costs = ("MVM-equivalents", "pulses per cell", "latency", "total")
     rows = []
-    for label, (_, number) in methods(rounds).items():
+    for label, (_, number) in chosen.items():
         means = [np.mean([by[label][name] for by in found.values()]) for name in costs]
         counts = [f"{means[0]:,.0f}", f"{means[1]:.1f}", f"{means[2]:.1f} s", f"{means[3]:.4f}"]
         rows.append([label, *counts, str(number)])
@@ -106,16 +122,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    seeds = parser.parse_args().seeds
-    parts = [report(rounds, measure(rounds, seeds)) for rounds in BUDGETS]
+    parser.add_argument("--preset", choices=("hermes", "hermes_calibrated"), default="hermes")
+    options = parser.parse_args()
+    config = getattr(fa.presets, options.preset)()
+    usual = options.preset == "hermes"
+    budgets = {rounds: methods(rounds) for rounds in BUDGETS} if usual else {}
+    budgets = budgets or {tuned.ROUNDS: usual_methods(options.preset)}
+    parts = [
+        report(rounds, chosen, measure(chosen, config, options.seeds))
+        for rounds, chosen in budgets.items()
+    ]
     text = (
-        f"Matrices of {SIZE}×{SIZE} on `presets.hermes()`, {seeds} seeds, mean ± standard error; "
-        f"all wait {tuned.WAITS:g} times the {fa.presets.hermes().t_eval_s:g} s until the "
+        f"Matrices of {SIZE}×{SIZE} on `presets.{options.preset}()`, {options.seeds} seeds, mean ± "
+        f"standard error; all wait {tuned.WAITS:g} times the {config.t_eval_s:g} s until the "
         f"evaluation. {made(provenance())}\n\n" + "\n".join(parts)
     )
     print(text)
-    if seeds >= 5:
-        (RESULTS / "estimate.md").write_text(text)
+    if options.seeds >= 5:
+        name = "estimate" if usual else "estimate_calibrated"
+        (RESULTS / f"{name}.md").write_text(text)
 
 
 if __name__ == "__main__":
