@@ -38,7 +38,8 @@ class TwoDeviceProgramming:
     iterations : int
         Rounds; each reads every row once.
     allocation : str
-        "two_device" (TDP) or "max_fill" (the nominal SET conductance instead of reads).
+        "two_device" (TDP), "max_fill" (the nominal SET conductance instead of reads) or
+        "max_fill_read" (devices in their order, and read).
     fine, step, verify_delay, final_passes, final_delay
         As for `IterativeProgramming`.
 
