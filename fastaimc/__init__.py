@@ -31,17 +31,21 @@ if TYPE_CHECKING:
     from fastaimc.metrics import mvm_error as mvm_error
     from fastaimc.metrics import weight_error as weight_error
     from fastaimc.network import convert as convert
+    from fastaimc.programming import AveragedReadProgramming as AveragedReadProgramming
     from fastaimc.programming import Belief as Belief
     from fastaimc.programming import DirectWrite as DirectWrite
     from fastaimc.programming import EstimateGuidedProgramming as EstimateGuidedProgramming
     from fastaimc.programming import GradientDescentProgramming as GradientDescentProgramming
     from fastaimc.programming import HadamardVerifyProgramming as HadamardVerifyProgramming
     from fastaimc.programming import IterativeProgramming as IterativeProgramming
+    from fastaimc.programming import LeastSquaresReadProgramming as LeastSquaresReadProgramming
     from fastaimc.programming import Step as Step
+    from fastaimc.programming import TwoDeviceProgramming as TwoDeviceProgramming
 
 # Public names and where they live: resolved on first use, so that importing stays cheap.
 _HOMES = {
     "AnalogMatrix": "matrix",
+    "AveragedReadProgramming": "programming",
     "Belief": "programming",
     "ConfigError": "errors",
     "CoreConfig": "config",
@@ -52,8 +56,10 @@ _HOMES = {
     "HadamardVerifyProgramming": "programming",
     "InputError": "errors",
     "IterativeProgramming": "programming",
+    "LeastSquaresReadProgramming": "programming",
     "Step": "programming",
     "StorageError": "errors",
+    "TwoDeviceProgramming": "programming",
     "convert": "network",
     "from_json": "config",
     "load": "files",

@@ -21,7 +21,13 @@ from fastaimc.mapping import check_weights, to_tiles
 from fastaimc.matrix import AnalogMatrix
 from fastaimc.memory import check_fits
 from fastaimc.programmed import Programmed
-from fastaimc.programming import EstimateGuidedProgramming, Method, check_method, to_dict
+from fastaimc.programming import (
+    EstimateGuidedProgramming,
+    LeastSquaresReadProgramming,
+    Method,
+    check_method,
+    to_dict,
+)
 from fastaimc.programming.loop import RECORDED, Hooks, Run, run
 from fastaimc.progress import Progress, reporter
 from fastaimc.provenance import provenance
@@ -33,6 +39,9 @@ START_BYTES = 11  # of a cell while devices are chosen, beside 5 for each device
 FAULT_BYTES = 10  # more, while it is programmed with stuck devices
 STUCK_BYTES = 13  # of a cell while devices get stuck, beside 5 for each device
 VARIANCE_BYTES = 4  # more, where every cell's error has an estimate with a variance
+# More, where cells are regressed on inputs: for all tiles and for one; and as often as there are
+# more inputs than rows: outputs of all tiles, and of one with the inputs, in float64.
+REGRESSED_BYTES, OUTPUT_BYTES = (4, 32), (4, 36)
 OBSERVED_BYTES = 10  # more, where errors and pulses are recorded
 
 Path = str | os.PathLike[str]
@@ -221,6 +230,10 @@ def _check_memory(
         each += 4  # they are stacked
     if isinstance(method, EstimateGuidedProgramming):
         each += VARIANCE_BYTES
+    if isinstance(method, LeastSquaresReadProgramming):
+        of_all, of_one = REGRESSED_BYTES[0], REGRESSED_BYTES[1] / tiles
+        over = method.over_sampling * (OUTPUT_BYTES[0] + OUTPUT_BYTES[1] / tiles)
+        each += int(of_all + of_one + over) + 1
     if has_memory(config.device):
         each += config.devices
     if config.wires is not None:

@@ -8,16 +8,30 @@ from dataclasses import dataclass, replace
 from fastaimc.config import CoreConfig, ProgrammedState, override, presets
 from fastaimc.errors import InputError, nearest
 from fastaimc.programming import (
+    AveragedReadProgramming,
     DirectWrite,
     EstimateGuidedProgramming,
     GradientDescentProgramming,
     HadamardVerifyProgramming,
     IterativeProgramming,
+    LeastSquaresReadProgramming,
     Method,
+    TwoDeviceProgramming,
 )
 
 DEFAULT = ("ip", "ip-fine", "gdp", "statistics")
-METHODS = ("ip", "ip-dark", *DEFAULT[1:], "estimate", "hadamard")
+METHODS = (
+    *("max-fill", "tdp", "ip-dark", "ip", "ip-fine", "averaged", "hadamard", "least-squares"),
+    *("gdp", "estimate", "statistics"),
+)
+ALL = "all"
+Verified = (
+    AveragedReadProgramming
+    | HadamardVerifyProgramming
+    | IterativeProgramming
+    | LeastSquaresReadProgramming
+    | TwoDeviceProgramming
+)
 
 WAITS = 1.0  # of a whole program, in units of the time until evaluation
 
@@ -35,9 +49,9 @@ class Candidate:
     def method_for(self, rows: int) -> Method:
         """Return the method for tiles of so many rows.
 
-        GDP, guided by estimates or not, gets as many iterations as IP's rounds leave it
-        MVM-equivalents, start included; its batch, unless given, is the power of two that makes
-        Hadamard inputs orthogonal.  All wait as long in all.
+        All get as many iterations as IP's rounds leave them MVM-equivalents, but one at least; the
+        rounds of IP that start GDP count.  Its batch, unless given, is the power of two that makes
+        Hadamard inputs orthogonal, as is that of GDP guided by estimates.  All wait as long in all.
         """
         if isinstance(self.method, GradientDescentProgramming):
             return _gdp(self.method, rows, self.rounds, self.batch)
@@ -47,21 +61,34 @@ class Candidate:
             read = half - (self.config.device_significance().size == 0)
             left = rows * (self.rounds + half) + 1 - read * _power_of_two(rows)
             return _guided(self.method, left, self.batch or _power_of_two(rows))
-        if isinstance(self.method, IterativeProgramming | HadamardVerifyProgramming):
-            passes = min(self.method.final_passes, self.rounds)
-            rest = WAITS - passes * self.method.final_delay
-            return replace(
-                self.method,
-                iterations=self.rounds,
-                final_passes=passes,
-                verify_delay=rest / (self.rounds - passes + 1),
-            )
+        if isinstance(self.method, Verified):
+            return _verified(self.method, rows, self.rounds)
         return self.method
 
 
 def _power_of_two(rows: int) -> int:
     """Return the least one that is not below."""
     return 1 << (rows - 1).bit_length()
+
+
+def _verified(method: Verified, rows: int, rounds: int) -> Method:
+    cost = rows
+    if isinstance(method, AveragedReadProgramming):
+        cost = rows * method.reads
+    elif isinstance(method, LeastSquaresReadProgramming):
+        cost = method.batch(rows)
+    elif isinstance(method, HadamardVerifyProgramming):
+        cost = _power_of_two(rows)
+    iterations = max(rows * rounds // cost, 1)
+    settles = method.allocation != "max_fill"  # before its reads of SET devices
+    passes = min(method.final_passes, iterations - (not settles))
+    rest = WAITS - passes * method.final_delay
+    return replace(
+        method,
+        iterations=iterations,
+        final_passes=passes,
+        verify_delay=rest / (iterations - passes + settles),
+    )
 
 
 def _guided(method: EstimateGuidedProgramming, mvms: int, batch: int) -> EstimateGuidedProgramming:
@@ -105,9 +132,11 @@ def candidates(
     """Return the named ways to program a core.
 
     "ip" reads cells in the range of MVMs and calibrates its offsets, "ip-dark" takes them from one
-    dark reading, "ip-fine" reads in the ADC's cell range, "gdp" needs only MVMs, and "estimate" is
-    GDP guided by estimates of cells; "hadamard" verifies by encoded reads; "statistics" are cells
-    as the published statistics of HERMES have them.
+    dark reading, "ip-fine" reads in the ADC's cell range, "averaged" reads twice a round.  "tdp"
+    and "max-fill" verify single devices, from SET conductances that were read or are taken for
+    alike.  "hadamard" and "least-squares" verify cells by MVMs, "gdp" needs nothing else, and
+    "estimate" is GDP guided by estimates of cells; "statistics" are cells as the published
+    statistics of HERMES have them.  "all" are all of them.
 
     Parameters
     ----------
@@ -129,12 +158,23 @@ def candidates(
     """
     if not names:
         raise InputError(f"methods must name at least one of {', '.join(METHODS)}")
+    known = (*METHODS, ALL)
     for name in names:
-        if name not in METHODS:
+        if name not in known:
             raise InputError(
-                f"methods must be from {', '.join(METHODS)}, got {name!r}{nearest(name, METHODS)}"
+                f"methods must be from {', '.join(known)}, got {name!r}{nearest(name, known)}"
             )
-    ip = IterativeProgramming()
+    if ALL in names:
+        names = METHODS
+    if isinstance(config.device, ProgrammedState):
+        return [Candidate("write", config, DirectWrite(), 0)]
+    ways = _ways(config, iterations, batch)
+    return [ways[name] for name in names]
+
+
+def _ways(config: CoreConfig, iterations: int | None, batch: int | None) -> dict[str, Candidate]:
+    """Return all ways to program a core by name."""
+    ip, tdp = IterativeProgramming(), TwoDeviceProgramming()
     if iterations is not None:
         ip = replace(ip, iterations=iterations)
     gdp, guided = GradientDescentProgramming(), EstimateGuidedProgramming()
@@ -142,15 +182,17 @@ def candidates(
         gdp, guided = replace(gdp, batch=batch), replace(guided, batch=batch)
     rounds = ip.iterations
     coarse = override(config, {"adc.cell_lsb_us": None})
-    ways = {
-        "ip": Candidate("IP", coarse, ip, rounds),
+    statistics = presets.hermes_statistics()
+    return {
+        "max-fill": Candidate("max-fill", coarse, replace(tdp, allocation="max_fill"), rounds),
+        "tdp": Candidate("TDP", coarse, tdp, rounds),
         "ip-dark": Candidate("IP, dark", coarse, replace(ip, calibrate=False), rounds),
+        "ip": Candidate("IP", coarse, ip, rounds),
         "ip-fine": Candidate("fine IP", config, replace(ip, fine=True), rounds),
+        "averaged": Candidate("averaged IP", coarse, AveragedReadProgramming(), rounds),
+        "hadamard": Candidate("Hadamard verify", coarse, HadamardVerifyProgramming(), rounds),
+        "least-squares": Candidate("least squares", coarse, LeastSquaresReadProgramming(), rounds),
         "gdp": Candidate("GDP", coarse, gdp, rounds, batch),
         "estimate": Candidate("GDP, estimates", coarse, guided, rounds, batch),
-        "hadamard": Candidate("Hadamard verify", coarse, HadamardVerifyProgramming(), rounds),
-        "statistics": Candidate("statistics", presets.hermes_statistics(), DirectWrite(), rounds),
+        "statistics": Candidate("statistics", statistics, DirectWrite(), rounds),
     }
-    if isinstance(config.device, ProgrammedState):
-        return [Candidate("write", config, DirectWrite(), rounds)]
-    return [ways[name] for name in names]

@@ -89,6 +89,7 @@ def load(path: Path) -> tuple[Job, Engine, int]:
         if not 0 <= index <= method.iterations:
             raise ValueError(f"{index} iterations done of {method.iterations}")
         count = (index, core.shape[0])
+        arrays = {"records.energy_j": np.full(count, np.nan)} | arrays  # early ones have none
         run = Run(
             core=core,
             targets=storage.require(arrays, "targets", core.shape, np.float32, path),

@@ -18,9 +18,12 @@ Ways = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
+        "--methods",
         help="ip (cells read in the range of MVMs), ip-dark (the same, offsets not calibrated), "
-        "ip-fine (in the ADC's cell range), gdp, estimate (gdp guided by estimates of "
-        "cells), hadamard (ip by encoded reads), or statistics (as published); repeatable.",
+        "ip-fine (in the ADC's cell range), averaged (ip, each row read twice), tdp (ip of single "
+        "devices beside SET ones that were read), max-fill (beside nominal ones), hadamard (ip by "
+        "encoded reads), least-squares (ip by regression on random MVMs), gdp, estimate (gdp "
+        "guided by estimates of cells), statistics (as published), or all; repeatable.",
         show_default="ip, ip-fine, gdp and statistics",
         rich_help_panel="Method",
     ),
@@ -29,7 +32,7 @@ Rounds = Annotated[
     int | None,
     typer.Option(
         "--iterations",
-        help="Rounds of ip; gdp gets iterations for as many MVM-equivalents.",
+        help="Rounds of ip; others get iterations for as many MVM-equivalents.",
         show_default="25",
         rich_help_panel="Method",
     ),
@@ -55,6 +58,7 @@ EPILOG = (
     "Examples:\n\n"
     "  fastaimc compare\n\n"
     "  fastaimc compare model.safetensors --seeds 3 --plot errors.png\n\n"
+    "  fastaimc compare --methods all --seeds 1 --plot methods.png\n\n"
     "  fastaimc compare --adc-bits 6 --method gdp --method ip --json out.json"
 )
 

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from fastaimc.config import CoreConfig
     from fastaimc.programming import Method
 
-METHODS = ("gdp", "estimate", "ip", "ip-fine", "write")
+METHODS = (
+    *("gdp", "estimate", "ip", "ip-fine", "averaged", "hadamard", "least-squares", "tdp"),
+    *("max-fill", "write"),
+)
+DESCENTS = ("gdp", "estimate")
 LINE_EVERY_S = 5.0  # of a log
 MOST_LINES, MOST_CHARACTERS = 5, 400  # of an error
 PIPE_WIDTH = 160  # of tables that no terminal bounds
@@ -95,7 +99,10 @@ MethodName = Annotated[
     typer.Option(
         help="gdp (gradient descent on the MVM error), estimate (gdp guided by an estimate of each "
         "cell's error), ip (iterative program-and-verify), "
-        "ip-fine (ip in the ADC's cell range) or write (published statistics).",
+        "ip-fine (ip in the ADC's cell range), averaged (ip, each row read twice), hadamard (ip by "
+        "encoded reads), least-squares (ip by regression on random MVMs), tdp (ip of single "
+        "devices beside SET ones that were read), max-fill (beside nominal ones) or write "
+        "(published statistics).",
         show_default="gdp; write where the device is given by its statistics",
         rich_help_panel="Method",
     ),
@@ -282,12 +289,7 @@ def make_method(
         Naming the option.
     """
     from fastaimc.config import ProgrammedState
-    from fastaimc.programming import (
-        DirectWrite,
-        EstimateGuidedProgramming,
-        GradientDescentProgramming,
-        IterativeProgramming,
-    )
+    from fastaimc.programming import DirectWrite
 
     statistics = isinstance(config.device, ProgrammedState)
     name = name or ("write" if statistics else "gdp")
@@ -302,11 +304,7 @@ def make_method(
             "--method write needs a device given by its statistics, such as that of --preset "
             "hermes-statistics or ideal; this core's must be iterated: use gdp, ip or ip-fine"
         )
-    descents: dict[str, type[GradientDescentProgramming | EstimateGuidedProgramming]] = {
-        "gdp": GradientDescentProgramming,
-        "estimate": EstimateGuidedProgramming,
-    }
-    if batch is not None and name not in descents:
+    if batch is not None and name not in DESCENTS:
         raise InputError(
             f"--batch is an option of --method gdp or estimate alone, got --method {name}"
         )
@@ -315,10 +313,27 @@ def make_method(
             raise InputError("--iterations is no option of --method write, which writes once")
         return DirectWrite()
     given: dict[str, Any] = {} if iterations is None else {"iterations": iterations}
+    given |= {} if batch is None else {"batch": batch}
     try:
-        if name in descents:
-            given |= {} if batch is None else {"batch": batch}
-            return descents[name](**given)
-        return IterativeProgramming(fine=name == "ip-fine", **given)
+        return _iterated(name, given)
     except ConfigError as error:
         raise ConfigError(f"--{error}") from None
+
+
+def _iterated(name: str, given: dict[str, Any]) -> Method:
+    """Return the method of a name, with its defaults for what is not given."""
+    from fastaimc import programming
+
+    kinds: dict[str, tuple[Callable[..., Method], dict[str, Any]]] = {
+        "gdp": (programming.GradientDescentProgramming, {}),
+        "estimate": (programming.EstimateGuidedProgramming, {}),
+        "ip": (programming.IterativeProgramming, {}),
+        "ip-fine": (programming.IterativeProgramming, {"fine": True}),
+        "averaged": (programming.AveragedReadProgramming, {}),
+        "hadamard": (programming.HadamardVerifyProgramming, {}),
+        "least-squares": (programming.LeastSquaresReadProgramming, {}),
+        "tdp": (programming.TwoDeviceProgramming, {}),
+        "max-fill": (programming.TwoDeviceProgramming, {"allocation": "max_fill"}),
+    }
+    kind, own = kinds[name]
+    return kind(**own, **given)

@@ -68,7 +68,8 @@ class Comparison:
     Attributes
     ----------
     histories : dict
-        Of the first seed, all layers together, by label: as `AnalogMatrix.history`.
+        Of the first seed, all layers together, by label: as `AnalogMatrix.history`, and
+        "mvm_equivalents".
     maps : dict
         Error of every cell of the first seed's largest tile, (row, column), µS, by label.
     pulses : dict
@@ -310,6 +311,8 @@ def _history(matrices: Matrices) -> dict[str, np.ndarray]:
             out[name] = stack.max(axis=0)
         elif name != "iteration":
             out[name] = stack.sum(axis=0)
+    phases = next(iter(matrices.values())).config.dac.phases
+    out["mvm_equivalents"] = phases * out["mvms"] + out["row_reads"]
     return out
 
 

@@ -46,31 +46,36 @@ class Cost:
         return asdict(self)
 
 
-def cost_of(
-    counters: dict[str, np.ndarray], clock_s: np.ndarray, extents: np.ndarray, config: CoreConfig
-) -> Cost:
-    """Return the cost that a core's counters (tile,) and clocks (tile,) add up to."""
+def energy_of(
+    counters: dict[str, np.ndarray], extents: np.ndarray, config: CoreConfig
+) -> np.ndarray:
+    """Return the energy of what counters have counted, (tile,), J; see `Cost.energy_j`."""
     circuit = config.circuit
-    cells = extents.prod(axis=1)
-    columns = extents[:, 1]
-    phases = config.dac.phases
-    mvm_j = circuit.mvm_j(phases) * 0.5 * (cells / FULL_CORE + columns / 256)
+    cells, columns = extents.prod(axis=1), extents[:, 1]
+    mvm_j = circuit.mvm_j(config.dac.phases) * 0.5 * (cells / FULL_CORE + columns / 256)
     row_j = circuit.energy_mvm_j * 0.5 * (columns / FULL_CORE + columns / 256)
     if circuit.energy_read_j is not None:
         row_j = circuit.energy_read_j * columns / 256
-    energy = (
+    energy: np.ndarray = (
         counters["mvms"] * mvm_j
         + counters["row_reads"] * row_j
         + counters["pulses_set"] * circuit.energy_set_j
         + counters["pulses_reset"] * circuit.energy_reset_j
     )
+    return energy
+
+
+def cost_of(
+    counters: dict[str, np.ndarray], clock_s: np.ndarray, extents: np.ndarray, config: CoreConfig
+) -> Cost:
+    """Return the cost that a core's counters (tile,) and clocks (tile,) add up to."""
     names = ("pulses_set", "pulses_reset", "mvms", "row_reads", "adc_conversions")
     total = {name: int(counters[name].sum()) for name in names}
     slowest = int(np.argmax(clock_s))
     return Cost(
         **total,
-        mvm_equivalents=phases * total["mvms"] + total["row_reads"],
-        energy_j=float(energy.sum()),
+        mvm_equivalents=config.dac.phases * total["mvms"] + total["row_reads"],
+        energy_j=float(energy_of(counters, extents, config).sum()),
         latency_s=float(clock_s[slowest]),
         wait_s=float(counters["wait_s"][slowest]),
     )

@@ -88,6 +88,7 @@ def load(path: Path, *, engine: str | None = None, threads: int | None = None) -
         tiles, _, columns = core.shape
         mapping = mapping_from("mapping", arrays, meta["mapping"], path)
         count = len(arrays["history.pulses"])
+        arrays = {"history.energy_j": np.full(count, np.nan)} | arrays  # early files have none
         programmed = Programmed(
             core=core,
             mapping=mapping,

@@ -1,7 +1,7 @@
 """A chip with nothing but terminals, in plain NumPy: what a method must be content with.
 
-It shares no code with `fastaimc.core`: another device law, randomness of its own, no drift, no
-read noise. What a method does to it is logged.
+It shares no code with `fastaimc.core`: another device law, randomness of its own, no drift, and
+no noise of reads unless it is asked for. What a method does to it is logged.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class FakeChip:
         Step of its cell range; None: it has none.
     offset_us : float
         Spread of the offsets that the ADCs of the columns have.
+    noise_us : float
+        White noise of every conversion.
     written : bool
         A code is a conductance that is taken as it is, as of a `ProgrammedState`.
     spread : float
@@ -88,6 +90,7 @@ class FakeChip:
         codes: int = 0,
         cell_lsb_us: float | None = None,
         offset_us: float = 0.0,
+        noise_us: float = 0.0,
         written: bool = False,
         spread: float = 1.0,
         significance: tuple[float, ...] = (),
@@ -106,6 +109,7 @@ class FakeChip:
         self.gain = np.exp(0.1 * spread * self.random.normal(size=shape))
         self.shift = 3 * spread * self.random.normal(size=shape)
         self.offset = offset_us * self.random.normal(size=columns)
+        self.noise_us = noise_us
         self.conductance = np.zeros(shape)
         self.last_code = np.full(shape, np.nan)  # nan: never pulsed
         self.pulses: list[tuple[np.ndarray, np.ndarray]] = []
@@ -144,6 +148,8 @@ class FakeChip:
 
     def convert(self, y: np.ndarray, fine: bool = False) -> np.ndarray:
         step = float(self.lsb_us(fine)[0])
+        if self.noise_us > 0:
+            y = y + self.noise_us * self.random.normal(size=y.shape)
         if step > 0:
             limit = 1.25 * 2 * G_SET_US if fine and self.cell_lsb_us else self.full_scale_us
             y = np.rint(np.clip(y + self.offset, -limit, limit) / step) * step

@@ -35,6 +35,10 @@ METHODS: dict[str, Any] = {
 METHODS["estimate"] = fa.EstimateGuidedProgramming(
     iterations=ROUNDS, batch=32, affine_every=3, final_passes=2
 )
+METHODS["averaged"] = fa.AveragedReadProgramming(iterations=ROUNDS)
+METHODS["hadamard"] = fa.HadamardVerifyProgramming(iterations=ROUNDS)
+METHODS["least squares"] = fa.LeastSquaresReadProgramming(iterations=ROUNDS)
+METHODS["two device"] = fa.TwoDeviceProgramming(iterations=ROUNDS)
 LAYERS = {
     "one": WEIGHTS,
     "two": WEIGHTS[:7, :9],

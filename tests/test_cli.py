@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import fastaimc as fa
 from fastaimc import api, cli, cli_info, cli_options
 from fastaimc.config import ADC, DAC, Circuit, CoreConfig, Drift, MeltQuench, ReadNoise, Wires
+from fastaimc.programming import to_dict
 
 WEIGHTS = np.random.default_rng(0).normal(size=(6, 8)).astype("f4")
 FAST = ("--engine", "reference", "--threads", "1")
@@ -83,6 +84,24 @@ def test_options_reach_the_library(lone: Path, tmp_path: Path) -> None:
     assert found.config == config
     assert found.input_range == 2.5
     np.testing.assert_array_equal(found.weights(), expected.weights())
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("estimate", fa.EstimateGuidedProgramming(iterations=2)),
+        ("ip-fine", fa.IterativeProgramming(iterations=2, fine=True)),
+        ("averaged", fa.AveragedReadProgramming(iterations=2)),
+        ("hadamard", fa.HadamardVerifyProgramming(iterations=2)),
+        ("least-squares", fa.LeastSquaresReadProgramming(iterations=2)),
+        ("tdp", fa.TwoDeviceProgramming(iterations=2)),
+        ("max-fill", fa.TwoDeviceProgramming(iterations=2, allocation="max_fill")),
+    ],
+)
+def test_methods_by_name(name: str, method: Any, lone: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.npz"
+    run("program", lone, "-o", out, "--method", name, "--iterations", 2, *FAST)
+    assert fa.load(out).provenance["method"] == to_dict(method)
 
 
 def test_several_matrices_become_one_file_each(several: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`fastaimc compare`: what it prints and writes, and what it refuses before any work."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from test_cli import refused, run
 
 import fastaimc as fa
 from fastaimc import compare as module
-from fastaimc.candidates import Candidate
+from fastaimc.candidates import ALL, METHODS, Candidate, candidates
 
 SHORT = ("--iterations", "2", "--threads", "1")
 
@@ -50,6 +51,26 @@ def test_options_choose_methods_and_cores(weights: Path, tmp_path: Path) -> None
     assert document["methods"]["GDP"]["first"]["batch"] == 4
     assert "calibrates no offsets" in result.stdout
     assert "±" not in result.stdout  # of one seed there is no spread
+
+
+def test_all_methods_by_one_word(weights: Path, tmp_path: Path) -> None:
+    out, figure = tmp_path / "out.json", tmp_path / "figure.png"
+    options = ["--methods", "all", "--seeds", 1, "--json", out, *SHORT]
+    if importlib.util.find_spec("matplotlib"):
+        options += ["--plot", figure]
+    result = run("compare", weights, *options)
+    document = json.loads(out.read_text())
+    ways = candidates(fa.presets.hermes(), METHODS)
+    assert list(document["histories"]) == [way.label for way in ways]
+    for way in ways:
+        assert result.stdout.count(way.label) >= 3  # errors by two kinds of tables, and costs
+    assert document["methods"]["TDP"]["first"]["kind"] == "TwoDeviceProgramming"
+
+
+def test_help_names_all_methods() -> None:
+    text = " ".join(run("compare", "--help").stdout.replace("│", " ").split())
+    for name in (*METHODS, ALL):
+        assert name in text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import fastaimc as fa
 from fastaimc import plots, report
-from fastaimc.candidates import DEFAULT, candidates
+from fastaimc.candidates import ALL, DEFAULT, METHODS, candidates
 from fastaimc.compare import EXACT, WHOLE, Comparison, compare
 from fastaimc.network.perceptron import Network
 
@@ -198,6 +198,50 @@ def test_the_histogram_shows_how_many_cells_got_how_many_pulses(comparison: Comp
         assert stairs.get_label() == f"{label}: {pulses.mean():.1f}"
 
 
+def test_curves_are_over_what_programming_cost(comparison: Comparison) -> None:
+    """Their last points: the whole cost of the first seed, as the tables have it."""
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    axes = [axis for axis in plots.figure(comparison).axes if axis.lines]
+    for axis, field in zip(
+        axes, ("mvm_equivalents", "pulses", "energy_j", "latency_s"), strict=True
+    ):
+        for line in axis.lines:
+            cost = comparison.values(line.get_label(), WHOLE, field)[0]
+            scale = {"energy_j": 1e6, "pulses": 1 / (24 * 32 + 10 * 24)}.get(field, 1)
+            assert line.get_xdata()[-1] == pytest.approx(scale * cost, rel=1e-9)
+    assert [axis.get_xlabel() for axis in axes] == list(plots.COSTS)
+
+
+def test_every_curve_has_its_name_and_a_look_of_its_own(comparison: Comparison) -> None:
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    last = [axis for axis in plots.figure(comparison).axes if axis.lines][-1]
+    assert [text.get_text() for text in last.texts] == ["IP", "fine IP", "GDP"]
+    labels = {way.label for way in candidates(fa.presets.hermes(), METHODS)}
+    assert set(plots.STYLES) == labels - {"statistics"}
+    assert len(set(plots.STYLES.values())) == len(plots.STYLES)
+    assert plots.OTHER not in plots.STYLES.values()
+
+
+@pytest.mark.parametrize(
+    "heights", [[0.5], [0.5, 0.5, 0.5], [0.9, 0.1, 0.88, 0.12], 5 * [0.1]], ids=str
+)
+def test_names_do_not_lie_on_each_other(heights: list[float]) -> None:
+    before = np.array(heights)
+    after = plots._apart(before)
+    assert (np.diff(np.sort(after)) >= plots.LABEL_GAP - 1e-12).all()
+    assert after.min() >= 0
+    assert after.mean() == pytest.approx(max(before.mean(), after.mean() - after.min()))
+    assert (np.diff(after[np.argsort(before, kind="stable")]) > 0).all()
+
+
+def test_an_mvm_of_several_phases_counts_as_several() -> None:
+    config = fa.override(fa.presets.hermes(), {"dac.phases": 4})
+    weights = {"w": np.random.default_rng(0).standard_normal((5, 4))}
+    found = compare(weights, candidates(config, ["gdp"], 2, 4), 1, threads=1, samples=20)
+    spent = found.values("GDP", WHOLE, "mvm_equivalents")[0]
+    assert found.histories["GDP"]["mvm_equivalents"][-1] == spent
+
+
 @pytest.mark.parametrize("shape", [(5, 3), (1, 1)], ids=str)
 def test_the_figure_of_a_small_matrix(shape: tuple[int, int], tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="the plot extra is not installed")
@@ -223,7 +267,7 @@ def test_the_figure_is_written_whole(comparison: Comparison, tmp_path) -> None:
 @pytest.mark.parametrize("rows", [1, 5, 40, 64])
 @pytest.mark.parametrize("batch", [None, 8])
 @pytest.mark.parametrize("name", ["gdp", "estimate"])
-def test_all_methods_cost_the_same(name: str, rows: int, rounds: int, batch: int | None) -> None:
+def test_descents_cost_what_ip_does(name: str, rows: int, rounds: int, batch: int | None) -> None:
     """GDP spends no more MVM-equivalents than IP, but for a batch that it needs at least, and no
     whole batch less; all wait as long."""
     ways = candidates(fa.presets.hermes(), ["ip-fine", name], rounds, batch)
@@ -237,6 +281,54 @@ def test_all_methods_cost_the_same(name: str, rows: int, rounds: int, batch: int
     if gdp.mvms - start > own:
         assert 0 <= ip.mvm_equivalents - gdp.mvm_equivalents < own
     assert ip.wait_s == pytest.approx(gdp.wait_s, rel=1e-9) == pytest.approx(200)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 25])
+@pytest.mark.parametrize("rows", [5, 40, 64])
+@pytest.mark.parametrize(
+    "name", ["max-fill", "tdp", "ip-dark", "ip", "averaged", "hadamard", "least-squares"]
+)
+def test_all_that_verify_cost_what_ip_does(name: str, rows: int, rounds: int) -> None:
+    """No more, but for a round that they need at least, and no whole round less."""
+    fine, way = candidates(fa.presets.hermes(), ["ip-fine", name], rounds)
+    weights = np.random.default_rng(0).standard_normal((3, rows))
+    one, several = (
+        fa.program(weights, way.config, method, threads=1).cost
+        for method in (
+            dataclasses.replace(way.method_for(rows), iterations=1, final_passes=0),
+            dataclasses.replace(way.method_for(rows), iterations=2, final_passes=0),
+        )
+    )
+    each = several.mvm_equivalents - one.mvm_equivalents
+    ip = fa.program(weights, fine.config, fine.method_for(rows), threads=1).cost
+    cost = fa.program(weights, way.config, way.method_for(rows), threads=1).cost
+    started = one.mvm_equivalents - each
+    left = rounds * rows - (cost.mvm_equivalents - started)
+    assert 0 <= left < each or way.method_for(rows).iterations == 1
+    assert cost.wait_s == pytest.approx(ip.wait_s, rel=1e-9) == pytest.approx(200)
+
+
+def test_all_are_all() -> None:
+    everything = candidates(fa.presets.hermes(), [ALL])
+    assert len(everything) == len(METHODS)
+    assert everything == candidates(fa.presets.hermes(), METHODS)
+    assert everything == candidates(fa.presets.hermes(), ["gdp", ALL])
+    assert len({way.label for way in everything}) == len(METHODS)
+
+
+def test_the_budget_is_spent_in_rounds_of_each_method() -> None:
+    """25 rounds of IP on 200 rows: Hadamard verify drives 256 lines, others what they ask for."""
+    names = ["ip", "averaged", "hadamard", "least-squares", "tdp"]
+    ways = dict(zip(names, candidates(fa.presets.hermes(), names), strict=True))
+    rounds = {name: way.method_for(200).iterations for name, way in ways.items()}
+    per_round = ways["least-squares"].method.batch(200)
+    assert rounds == {
+        "ip": 25,
+        "averaged": 12,
+        "hadamard": 5000 // 256,
+        "least-squares": 5000 // per_round,
+        "tdp": 25,
+    }
 
 
 def test_layers_of_other_heights_get_other_batches(comparison: Comparison) -> None:

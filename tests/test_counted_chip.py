@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_chip import NONE, FakeChip, begin, gdp, ip, program, wanted
+from fake_chip import IP_STEP, NONE, WAITS, FakeChip, begin, gdp, ip, program, wanted
 
 from fastaimc.nominal import Nominal
+from fastaimc.programming import AveragedReadProgramming, LeastSquaresReadProgramming
 
 TOP_US, UP_US, DOWN_US, JITTER = 12.0, 0.08, 0.05, 0.3  # hard bounds, even steps
 FULL_RESET = -128
@@ -50,6 +51,8 @@ METHODS = {
     "ip max_fill": ip(allocation="max_fill"),
     **{f"gdp {start}": gdp(start_from=start) for start in ("single_shot", "ip", "reset")},
     "gdp affine": gdp(affine_every=5),
+    "averaged": AveragedReadProgramming(iterations=25, step=IP_STEP, **WAITS),
+    "least squares": LeastSquaresReadProgramming(iterations=25, step=IP_STEP, **WAITS),
 }
 
 

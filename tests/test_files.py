@@ -179,10 +179,16 @@ ARRAYS = (
     *("counters.clipped_conductance", "counters.clipped_current"),
     *("mapping.scale", "targets", "scale", "offset", "cell_pulses"),
     *(f"history.{name}" for name in ("iteration", "batch_error", "pulses", "mvms", "row_reads")),
-    *(f"history.{name}" for name in ("latency_s", "mvm_error", "weight_error")),
+    *(f"history.{name}" for name in ("latency_s", "energy_j", "mvm_error", "weight_error")),
 )
-OPTIONAL = ("cell_pulses", "counters.clipped_conductance", "counters.clipped_current")
-MAY_BE_NAN = ("history.batch_error", "history.mvm_error", "history.weight_error")
+OPTIONAL = (
+    *("cell_pulses", "counters.clipped_conductance", "counters.clipped_current"),
+    "history.energy_j",
+)
+MAY_BE_NAN = (
+    *("history.batch_error", "history.mvm_error", "history.weight_error"),
+    "history.energy_j",
+)
 
 
 def test_the_arrays_are_known(path: Path) -> None:

@@ -32,14 +32,17 @@ from fake_chip import (
 from fastaimc.config import CoreConfig, presets
 from fastaimc.errors import ConfigError
 from fastaimc.programming import (
+    AveragedReadProgramming,
     Belief,
     DirectWrite,
     EstimateGuidedProgramming,
     GradientDescentProgramming,
     HadamardVerifyProgramming,
     IterativeProgramming,
+    LeastSquaresReadProgramming,
     Method,
     Step,
+    TwoDeviceProgramming,
     check_method,
     from_dict,
     to_dict,
@@ -53,6 +56,9 @@ SOME: dict[str, Any] = {
     "gdp reset": gdp(iterations=12, start_from="reset"),
     "gdp ip": gdp(iterations=12, start_from="ip"),
     "hadamard": HadamardVerifyProgramming(iterations=12, step=IP_STEP, amplitude=0.6),
+    "averaged": AveragedReadProgramming(iterations=12, step=IP_STEP),
+    "least squares": LeastSquaresReadProgramming(iterations=12, step=IP_STEP),
+    "two device": TwoDeviceProgramming(iterations=12, step=IP_STEP),
     "guided": guided(iterations=12),
     "guided uniform": guided(iterations=12, inputs="uniform", affine_every=3),
 }
@@ -78,7 +84,7 @@ def test_pulses_are_lawful(method: Any, allocation: str, devices: int) -> None:
     others = index != state["device"][:, None]
     rest = chip.last_code[others]
     assert ((rest == SET) | (rest == RESET)).all()
-    if getattr(method, "verify", "cell") == "cell":  # the textbook form hands nothing over
+    if (state["filled"] != NONE).any():  # the textbook form hands nothing over
         same = (index < devices // 2) == (state["device"][:, None] < devices // 2)
         filled = same & ((state["filled"][:, None] >> index % 8) & 1).astype(bool)
         assert (chip.last_code[filled] == SET).all()
@@ -149,11 +155,12 @@ def pulses_of(method: Method, key: np.ndarray) -> list[bytes]:
 
 @METHODS
 def test_the_key_decides(method: Method) -> None:
-    """Same key, same pulses; IP draws nothing, GDP its inputs."""
+    """Same key, same pulses; IP draws nothing, others their inputs."""
     first, again = pulses_of(method, KEY), pulses_of(method, KEY)
     other = pulses_of(method, KEY + np.uint32(1))
     assert first == again
-    assert (first == other) is isinstance(method, IterativeProgramming)
+    reads_rows = IterativeProgramming | AveragedReadProgramming | TwoDeviceProgramming
+    assert (first == other) is isinstance(method, reads_rows)
 
 
 @pytest.mark.parametrize("inputs", ["uniform", "gaussian", "sign", "hadamard"])
@@ -275,6 +282,7 @@ def test_waits(make: Any) -> None:
 
 IP, GDP = IterativeProgramming, GradientDescentProgramming
 GUIDED = EstimateGuidedProgramming
+AVERAGED, SQUARES, TWO = AveragedReadProgramming, LeastSquaresReadProgramming, TwoDeviceProgramming
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (IP, {"iterations": 0}, "iterations must be from 1 to 100000, got 0"),
     (IP, {"iterations": 2.0}, "iterations must be an integer, got 2.0"),
@@ -299,6 +307,15 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (GDP, {"affine_every": -1}, "affine_every must be from 0 to 100000, got -1"),
     (GDP, {"iterations": 3, "final_passes": -1}, "final_passes must be from 0 to 100000, got -1"),
     (GDP, {"verify_delay": "1"}, "verify_delay must be a number, got '1'"),
+    (AVERAGED, {"reads": 0}, "reads must be from 1 to 1000, got 0"),
+    (AVERAGED, {"iterations": 0}, "iterations must be from 1 to 100000, got 0"),
+    (AVERAGED, {"fine": 1.5}, "fine must be one of False, True, got 1.5"),
+    (SQUARES, {"over_sampling": 1}, "over_sampling must be > 1, got 1.0"),
+    (SQUARES, {"inputs": "hadamard"}, "inputs must be one of 'uniform', 'gaussian', 'sign', got"),
+    (SQUARES, {"amplitude": 2}, "amplitude must be <= 1, got 2.0"),
+    (SQUARES, {"step": None}, "step must be a Step, got None"),
+    (TWO, {"allocation": "tdp"}, "allocation must be one of 'two_device', 'max_fill', got 'tdp'"),
+    (TWO, {"final_passes": -1}, "final_passes must be from 0 to 100000, got -1"),
     (GUIDED, {"batch": 0}, "batch must be from 1 to 65536, got 0"),
     (GUIDED, {"belief": 3}, "belief must be a Belief, got 3"),
     (Belief, {"share": 0}, "belief.share must be > 0, got 0.0"),

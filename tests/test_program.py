@@ -20,7 +20,7 @@ GDP = fa.GradientDescentProgramming(
 IP = fa.IterativeProgramming(iterations=4, final_passes=1)
 # Small work on a busy machine: waiting for a second thread costs more than it saves.
 program = partial(fa.program, threads=1)
-COUNTS = ("pulses", "mvms", "row_reads", "latency_s")
+COUNTS = ("pulses", "mvms", "row_reads", "latency_s", "energy_j")
 RECORDED = {"iteration", *COUNTS, "batch_error", "mvm_error", "weight_error"}
 ENGINES_AGREE = 0.02  # of the MVM error after a whole program: the contract, not a rounding
 
@@ -232,6 +232,7 @@ def test_the_history_has_a_row_an_iteration(method: Any) -> None:
     for name in COUNTS:
         assert (np.diff(history[name]) >= 0).all()
     assert history["latency_s"][-1] == matrix.cost.latency_s
+    assert history["energy_j"][-1] == pytest.approx(matrix.cost.energy_j, rel=1e-12)
     assert history["mvms"][-1] == matrix.cost.mvms
     assert history["row_reads"][-1] == matrix.cost.row_reads
     assert (history["batch_error"] > 0).all()

@@ -38,6 +38,7 @@ for size in {SIZES}:
             start_from="single_shot", affine_every=1, final_passes=1),
         "estimate": fa.EstimateGuidedProgramming(iterations=2, batch=33, inputs="uniform",
             affine_every=1, final_passes=1),
+        "least squares": fa.LeastSquaresReadProgramming(iterations=2, over_sampling=1.25),
     }}
     for name, method in methods.items():
         matrix = fa.program(weights, config, method, seed=size, record_every=1)
@@ -82,7 +83,7 @@ def test_no_bit_depends_on_threads(layer: str, threads: int) -> None:
     """Nor on how many the caller's BLAS may use."""
     expected = digests("omp", 1)
     found = digests(layer, threads, blas=threads)
-    assert len(expected) == len(SIZES) * (3 + len(BATCHES) + 2) + 3
+    assert len(expected) == len(SIZES) * (4 + len(BATCHES) + 2) + 3
     assert len(set(map(str, expected.values()))) == len(expected)  # all of them say something
     differing = [name for name in expected if found[name] != expected[name]]
     assert differing == []

@@ -157,12 +157,50 @@ def suggest_estimate(trial: optuna.trial.BaseTrial) -> list[fa.EstimateGuidedPro
     return [method]
 
 
+def suggest_averaged(trial: optuna.trial.BaseTrial) -> list[fa.AveragedReadProgramming]:
+    """Suggest one set of IP with averaged reads for both ranges of the ADC."""
+    allocation, start = suggest_allocation(trial)
+    reads = trial.suggest_int("reads", 2, 5)
+    iterations = (budget(trial) - start) // SIZE // reads
+    common = {"iterations": iterations, "reads": reads, "allocation": allocation}
+    common |= {"step": suggest_step(trial), **suggest_schedule(trial, iterations)}
+    return [fa.AveragedReadProgramming(fine=fine, **common) for fine in (False, True)]
+
+
+def suggest_hadamard(trial: optuna.trial.BaseTrial) -> list[fa.HadamardVerifyProgramming]:
+    """Suggest a set of Hadamard verify."""
+    allocation, start = suggest_allocation(trial)
+    iterations = (budget(trial) - start) // SIZE
+    amplitude = trial.suggest_float("amplitude", 0.2, 1.0)
+    common = {"iterations": iterations, "amplitude": amplitude, "allocation": allocation}
+    common |= {"step": suggest_step(trial), **suggest_schedule(trial, iterations)}
+    return [fa.HadamardVerifyProgramming(**common)]
+
+
+def suggest_least_squares(trial: optuna.trial.BaseTrial) -> list[fa.LeastSquaresReadProgramming]:
+    """Suggest a set of IP by least-squares reads."""
+    allocation, start = suggest_allocation(trial)
+    method = fa.LeastSquaresReadProgramming(
+        over_sampling=trial.suggest_float("over_sampling", 1.05, 4.0, log=True),
+        inputs=trial.suggest_categorical("inputs", ["uniform", "gaussian", "sign"]),
+        amplitude=trial.suggest_float("amplitude", 0.2, 1.0),
+        allocation=allocation,
+        step=suggest_step(trial),
+    )
+    iterations = (budget(trial) - start) // method.batch(SIZE)
+    schedule = suggest_schedule(trial, iterations)
+    return [dataclasses.replace(method, iterations=iterations, **schedule)]
+
+
 SEARCHES: dict[str, Callable[[optuna.trial.BaseTrial], list[Any]]] = {
     "ip": suggest_ip,
     "textbook": lambda trial: suggest_ip(trial, verify="device"),
     "fine_ip": lambda trial: suggest_ip(trial, ranges=(True,)),
     "gdp": suggest_gdp,
     "estimate": suggest_estimate,
+    "averaged": suggest_averaged,
+    "hadamard": suggest_hadamard,
+    "least_squares": suggest_least_squares,
 }
 
 
@@ -198,7 +236,10 @@ def objective(
 
 def extra(method: Any) -> int:
     """Return the MVM-equivalents of a calibration."""
-    return SIZE if getattr(method, "calibrate", False) and not method.fine else 0
+    calibrates = isinstance(method, fa.AveragedReadProgramming) or getattr(
+        method, "calibrate", False
+    )
+    return SIZE if calibrates and not method.fine else 0
 
 
 def file_of(name: str, preset: str, rounds: int) -> Path:

@@ -7,24 +7,30 @@ from typing import Any
 
 from fastaimc.config import CoreConfig, MeltQuench, ProgrammedState, PythonDevice
 from fastaimc.errors import ConfigError, nearest
+from fastaimc.programming.averaged_read import AveragedReadProgramming
 from fastaimc.programming.direct import DirectWrite
 from fastaimc.programming.estimate_guided import Belief, EstimateGuidedProgramming
 from fastaimc.programming.gradient_descent import GradientDescentProgramming
 from fastaimc.programming.hadamard_verify import HadamardVerifyProgramming
 from fastaimc.programming.iterative import IterativeProgramming
+from fastaimc.programming.least_squares import LeastSquaresReadProgramming
 from fastaimc.programming.method import Method, State
 from fastaimc.programming.plan import Step
+from fastaimc.programming.two_device import TwoDeviceProgramming
 
 __all__ = [
+    "AveragedReadProgramming",
     "Belief",
     "DirectWrite",
     "EstimateGuidedProgramming",
     "GradientDescentProgramming",
     "HadamardVerifyProgramming",
     "IterativeProgramming",
+    "LeastSquaresReadProgramming",
     "Method",
     "State",
     "Step",
+    "TwoDeviceProgramming",
     "check_method",
     "from_dict",
     "is_built_in",
@@ -39,6 +45,9 @@ _KINDS: dict[str, type] = {
         IterativeProgramming,
         EstimateGuidedProgramming,
         HadamardVerifyProgramming,
+        AveragedReadProgramming,
+        LeastSquaresReadProgramming,
+        TwoDeviceProgramming,
     )
 }
 
@@ -78,6 +87,12 @@ def check_method(method: Method | None, config: CoreConfig) -> Method:
         raise ConfigError(
             "method IterativeProgramming must have verify='cell' on devices of counted pulses "
             f"({type(config.device).__name__}), which share a target, got 'device'"
+        )
+    if counts and isinstance(method, TwoDeviceProgramming):
+        raise ConfigError(
+            "method TwoDeviceProgramming needs devices that a pulse sets anew (MeltQuench); those "
+            f"of counted pulses ({type(config.device).__name__}) share a target: use "
+            "IterativeProgramming()"
         )
     return method
 

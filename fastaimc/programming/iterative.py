@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from fastaimc.engine import Engine
 from fastaimc.errors import check_choice, check_integer
-from fastaimc.parameters import F32, mask_dtype
+from fastaimc.parameters import F32, StepParameters, mask_dtype
 from fastaimc.programming.method import State
 from fastaimc.programming.plan import NONE, Step, check_schedule, fire, parts, wait_for
 from fastaimc.programming.start import ALLOCATIONS, dark_reading, prepare
@@ -16,6 +17,9 @@ from fastaimc.terminals import Terminals
 
 QUANTISATION = 12.0**-0.5  # standard deviation of a rounding, in steps
 
+
+# Reads some rows' cells, as `Terminals.read_rows`.
+Read = Callable[[np.ndarray, np.ndarray | None, bool], np.ndarray]
 
 # The best of 200 trials of `tools/tune.py` (bench/results/tuning_ip.json), one set for both ranges.
 DEFAULT_STEP = Step(
@@ -105,6 +109,12 @@ class IterativeProgramming:
         self, terminals: Terminals, engine: Engine, key: np.ndarray, state: State, index: int
     ) -> None:
         """Read every cell, and pulse those whose mean is beyond its threshold."""
+        self.iterate_by(terminals.read_rows, terminals, engine, state, index)
+
+    def iterate_by(
+        self, read_rows: Read, terminals: Terminals, engine: Engine, state: State, index: int
+    ) -> None:
+        """Do the same with reads of one's own: `read_rows` is called as `Terminals.read_rows`."""
         gain, ahead = wait_for(self, terminals, index)
         textbook = self.verify == "device"
         select, device, targets = None, state["device"], terminals.targets
@@ -116,32 +126,19 @@ class IterativeProgramming:
             state["count"][...] = 0
             state["total"][...] = 0
         read_std = self._read_std(terminals, state["pooled"])
-        sums = np.zeros((terminals.shape[0], 4))
-        for part in parts(terminals.shape):
-            rows = np.arange(part[1].start, min(part[1].stop, terminals.shape[1]))
-            sums += engine.verify_pulses(
-                terminals.read_rows(rows, select, self.fine),
-                part[1].start,
-                state["dark"],
-                targets,
-                gain,
-                ahead,
-                state["total"],
-                state["count"],
-                read_std,
-                device,
-                state["filled"],
-                state["level"],
-                state["swing"],
-                state["aim"],
-                *self.step.arguments(terminals, index, self.iterations),
-                state["fire"],
-                state["code"],
-            )
+        sums = verify(
+            lambda rows: read_rows(rows, select, self.fine),
+            engine,
+            state,
+            terminals.shape,
+            (targets, gain, ahead),
+            read_std,
+            device,
+            self.step.arguments(terminals, index, self.iterations),
+        )
         state["pooled"] += sums[:, :2]
         if textbook:
             state["open"][state["fire"] == NONE] = NONE
-        state["batch_error"] = np.sqrt(sums[:, 2] / np.where(sums[:, 3] > 0, sums[:, 3], np.nan))
         fire(terminals, state)
 
     def _read_std(self, terminals: Terminals, pooled: np.ndarray) -> np.ndarray:
@@ -149,3 +146,56 @@ class IterativeProgramming:
         variance = pooled[:, 0] / np.maximum(pooled[:, 1], 1.0)
         rounding = terminals.lsb_us(self.fine) * QUANTISATION
         return np.asarray(np.maximum(np.sqrt(variance), rounding), dtype=np.float32)
+
+
+def verify(
+    read: Callable[[np.ndarray], np.ndarray],
+    engine: Engine,
+    state: State,
+    shape: tuple[int, int, int],
+    wanted: tuple[np.ndarray, np.float32, np.ndarray],
+    read_std: np.ndarray,
+    device: np.ndarray,
+    step: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, StepParameters],
+) -> np.ndarray:
+    """Hold all cells to what is wanted of them, by what `read` says of some rows; choose pulses.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the reads of rows, (tile, row, column), float32, µS.
+    wanted : tuple
+        Targets, `gain` and `ahead`, as the engine's `verify_pulses` takes them.
+    read_std, device, step
+        As there; `step` is what `Step.arguments` returns.
+
+    Returns
+    -------
+    ndarray
+        The sums of `verify_pulses`; `state` has the pulses and the error that was seen.
+    """
+    targets, gain, ahead = wanted
+    sums = np.zeros((shape[0], 4))
+    for part in parts(shape):
+        rows = np.arange(part[1].start, min(part[1].stop, shape[1]))
+        sums += engine.verify_pulses(
+            read(rows),
+            part[1].start,
+            state["dark"],
+            targets,
+            gain,
+            ahead,
+            state["total"],
+            state["count"],
+            read_std,
+            device,
+            state["filled"],
+            state["level"],
+            state["swing"],
+            state["aim"],
+            *step,
+            state["fire"],
+            state["code"],
+        )
+    state["batch_error"] = np.sqrt(sums[:, 2] / np.where(sums[:, 3] > 0, sums[:, 3], np.nan))
+    return sums

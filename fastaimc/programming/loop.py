@@ -14,6 +14,7 @@ from types import FrameType
 import numpy as np
 
 from fastaimc.core import Core
+from fastaimc.cost import energy_of
 from fastaimc.engine import Engine
 from fastaimc.programming.method import Method, State
 from fastaimc.terminals import Terminals
@@ -23,7 +24,8 @@ log = logging.getLogger("fastaimc")
 CHECKPOINT_EVERY_S = 60.0
 
 # What is recorded of every tile in every iteration.
-RECORDED = ("batch_error", "pulses", "mvms", "row_reads", "latency_s", "mvm_error", "weight_error")
+COSTS = ("pulses", "mvms", "row_reads", "latency_s", "energy_j")
+RECORDED = ("batch_error", *COSTS, "mvm_error", "weight_error")
 
 Observer = Callable[[], tuple[np.ndarray, np.ndarray]]
 
@@ -141,6 +143,7 @@ def _record(job: Run, hooks: Hooks) -> None:
         "mvms": counters["mvms"],
         "row_reads": counters["row_reads"],
         "latency_s": core.clock_s,
+        "energy_j": energy_of(counters, core.extents, core.config),
         "mvm_error": mvm_error,
         "weight_error": weight_error,
     }
