@@ -201,13 +201,16 @@ def program_each(
     ranges: Mapping[str, float],
     **options: Any,
 ) -> Matrices:
-    """Program all weights, those whose tiles have as many rows together."""
+    """Program all weights, those whose tiles have as many rows together.
+
+    A stack's tiles are as large as its largest, and some methods' batches as large as its tiles.
+    """
     found: Matrices = {}
-    layers: dict[Method, list[str]] = {}
+    layers: dict[tuple[Method, int], list[str]] = {}
     for name, matrix in weights.items():
         rows = int(np.diff(cuts(matrix.shape[1], way.config.rows)).max())
-        layers.setdefault(way.method_for(rows), []).append(name)
-    for method, names in layers.items():
+        layers.setdefault((way.method_for(rows), rows), []).append(name)
+    for (method, _), names in layers.items():
         parts = {name: weights[name] for name in names}
         own = {name: ranges[name] for name in names}
         found |= program(parts, way.config, method, input_range=own, **options)

@@ -165,7 +165,7 @@ def _histogram(axis: Any, comparison: Comparison, labels: list[str]) -> None:
         edges = np.arange(len(cells) + 1) - 0.5
         axis.stairs(cells, edges, label=name, color=colour, linestyle=line, linewidth=1.2)
     axis.set(xlabel="pulses per cell", ylabel="cells", yscale="log", xlim=(0, None))
-    room = 10 ** (0.5 + 0.6 * -(-len(labels) // 2))  # for the legend
+    room = 10 ** (0.5 + 0.75 * -(-len(labels) // 2))  # for the legend
     axis.set_ylim(0.7, room * max(10, axis.dataLim.y1))
     axis.grid(visible=True, alpha=0.25)
     axis.legend(
