@@ -1,13 +1,17 @@
 """The experiments at sizes that take no time: that they run, and what they count."""
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.progress import Progress
 
 import fastaimc as fa
 
@@ -23,6 +27,12 @@ def models() -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def wires() -> Iterator[ModuleType]:
     yield from experiment("wires")
+
+
+@pytest.fixture(scope="module")
+def transfer() -> Iterator[ModuleType]:
+    pytest.importorskip("optuna", reason="the tune extra is not installed")
+    yield from experiment("transfer")
 
 
 def experiment(name: str) -> Iterator[ModuleType]:
@@ -87,3 +97,82 @@ def test_ir_drop(wires: ModuleType, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     wires.save(found, tmp_path / "wires.png")
     assert (tmp_path / "wires.png").stat().st_size > 10_000
+
+
+def tiny_targets(transfer: ModuleType) -> dict[str, Any]:
+    """The source, itself again, and other weights, on cores that take no time."""
+    module = sys.modules["transfer_targets"]
+    setting = module.spaces.Setting(size=TINY, rounds=12, least_step=0.002)
+    common = {
+        "config": fa.override(fa.presets.hermes(), {"rows": TINY, "columns": TINY}),
+        "setting": setting,
+        "seeds": (101,),
+    }
+
+    def weights(draw: Any, seed: int) -> dict[str, np.ndarray]:
+        return {"0": draw(np.random.default_rng(seed), (TINY, TINY))}
+
+    gaussian = partial(weights, module.gaussian)
+    laplace = partial(weights, module.DRAWS["Laplace"])
+    target = partial(module.Target, **common)
+    return {
+        "Gaussian": target(kind="source", weights=gaussian, told=False, times=2),
+        "Gaussian, again 1": target(kind=module.AGAIN, weights=gaussian, sampler=2),
+        "Gaussian, not told 2": target(kind=module.AGAIN, weights=gaussian, told=False, sampler=3),
+        "Laplace": target(kind="weights", weights=laplace),
+    }
+
+
+def test_transfer(transfer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target's search knows the source's set first, so on its own seeds it is never behind."""
+    from optuna.trial import FixedTrial
+
+    tiny = tiny_targets(transfer)
+    monkeypatch.setattr(transfer, "targets", lambda: tiny)
+    document: dict[str, Any] = {"trials": 4, "sets": {}, "errors": {}, "parts": {}}
+    path = tmp_path / "transfer.json"
+    with Progress(disable=True) as progress:
+        transfer.search_all(document, path, 4, progress)
+        transfer.measure_all(document, path, 2, progress)
+        monkeypatch.delattr(
+            sys.modules["transfer_targets"].tune, "residuals"
+        )  # nothing is left to measure
+        transfer.search_all(document, path, 4, progress)
+        transfer.measure_all(document, path, 2, progress)
+        monkeypatch.undo()
+    source = document["sets"]["Gaussian"]
+    assert [len(one["trials"]) for one in document["sets"].values()] == [8, 4, 4, 4]
+    for name, target in tiny.items():
+        if target.told:
+            method = transfer.method_of(FixedTrial(source["set"]), target)
+            carried = transfer.error(method, target, target.seeds)
+            assert document["sets"][name]["trials"][0] == pytest.approx(carried, abs=1e-5)
+            assert document["sets"][name]["value"] <= carried
+    assert json.loads(path.read_text()) == document
+    assert set(document["errors"]) == {"Gaussian", "Laplace"}
+    assert set(document["parts"]["Laplace"]) == set(transfer.PARTS)
+    text = transfer.transfer_report.report(document)
+    assert "| weights | Laplace | " in text
+    pytest.importorskip("matplotlib")
+    transfer.transfer_report.write(document, tmp_path)
+    assert (tmp_path / "transfer.png").stat().st_size > 10_000
+
+
+def test_a_set_has_as_many_rounds_on_any_size(transfer: ModuleType) -> None:
+    from optuna.trial import FixedTrial
+
+    found = transfer.targets()
+    for name in ("64²", "128²", "512²"):
+        target, trial = found[name], FixedTrial(transfer.default())
+        method = transfer.method_of(trial, target)
+        size = target.config.rows
+        assert method.batch * method.iterations == 24 * size  # a round of IP, and two to read SET
+        assert target.setting.budget == 27 * size + 1
+
+
+def test_a_part_of_a_set_is_exchanged_whole(transfer: ModuleType) -> None:
+    one = {"start_from": "ip", "start_rounds": 2, "allocation": "max_fill", "gain": 1.0}
+    other = {"start_from": "reset", "allocation": "two_device", "gain": 0.5}
+    mixed = transfer.exchanged(one, other, "start")
+    assert mixed == {"start_from": "reset", "allocation": "two_device", "gain": 1.0}
+    assert set().union(*transfer.PARTS.values()) == {*transfer.default()} | {"start_rounds"}

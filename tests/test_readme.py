@@ -102,12 +102,28 @@ def figures():
         r"\| (Gaussian) \| ([0-9.]+) .*?\| ([0-9.]+) .*?\| ([0-9.]+)",
         (results / "limit.md").read_text(),
     ).groups()
+    yield from transferred(json.loads((results / "transfer.json").read_text()))
     yield f"from {dark:.3f} to {ip:.3f} on Gaussian weights"
     yield f"({floor:.3f} of Gaussian weights' {left:.3f})"
     yield f"a fine range ({uniform[0] / uniform[1]:.2f})"
     yield f"end at the same error ({min(control):.2f} to {max(control):.2f})"
     yield f"leaves {perfect} on Gaussian weights"
     yield f"will have drifted {seer} "
+
+
+def transferred(found):
+    """What it says of sets that are carried over."""
+
+    def loss(target):
+        errors = found["errors"][target]
+        return 100 * (np.mean(np.divide(errors["Gaussian"], errors[target])) - 1)
+
+    alike = ("weights", "size", "trained layers")
+    losses = {name: loss(name) for name in found["errors"] if found["sets"][name]["kind"] in alike}
+    scatter, *others = (loss(name) for name in ("scatter × 2", "calibrated", "accumulative"))
+    yield f"at most {max(losses.values()):.1f} % more error than a target's own"
+    yield f"it loses {scatter:.1f} %, on the calibrated devices {others[0]:.0f} %"
+    yield f"on accumulating ones {others[1]:.0f} %"
 
 
 def test_the_figures_in_its_sentences_are_measured():
