@@ -72,9 +72,9 @@ def _set_next(terminals: Terminals, index: int) -> None:
         code = np.where(is_set, np.uint8(SET), np.uint8(RESET))
         terminals.pulse(np.full(terminals.shape, device, dtype=np.uint8), code)
     if index > 0:
-        device = np.where(adds[0], np.uint8(index), np.uint8(half + index))
-        device[targets == 0] = NONE
-        terminals.pulse(device, np.full(terminals.shape, SET, dtype=np.uint8))
+        next_one = np.where(adds[0], np.uint8(index), np.uint8(half + index))
+        next_one[targets == 0] = NONE
+        terminals.pulse(next_one, np.full(terminals.shape, SET, dtype=np.uint8))
 
 
 def _read(
