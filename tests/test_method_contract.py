@@ -314,7 +314,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (SQUARES, {"inputs": "hadamard"}, "inputs must be one of 'uniform', 'gaussian', 'sign', got"),
     (SQUARES, {"amplitude": 2}, "amplitude must be <= 1, got 2.0"),
     (SQUARES, {"step": None}, "step must be a Step, got None"),
-    (TWO, {"allocation": "tdp"}, "allocation must be one of 'two_device', 'max_fill', got 'tdp'"),
+    (TWO, {"allocation": "tdp"}, "'two_device', 'max_fill', 'max_fill_read', got 'tdp'"),
     (TWO, {"final_passes": -1}, "final_passes must be from 0 to 100000, got -1"),
     (GUIDED, {"batch": 0}, "batch must be from 1 to 65536, got 0"),
     (GUIDED, {"belief": 3}, "belief must be a Belief, got 3"),
