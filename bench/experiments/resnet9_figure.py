@@ -103,7 +103,7 @@ def _noise(axis: Any, found: Figures) -> None:
         dots = {"linestyle": "", "marker": MARKERS[method], "color": COLOURS[method]}
         axis.plot([error], [y], label=LABELS[method], **dots)
     axis.set_xlabel("MVM error, root mean square over the layers [%]")
-    axis.legend(frameon=False, loc="lower left")
+    axis.legend(frameon=False, loc="lower right", fontsize=6, labelspacing=0.25)
     axis.set_title("(b) what explains it", loc="left")
 
 
