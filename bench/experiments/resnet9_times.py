@@ -43,7 +43,7 @@ def measure(widths: tuple[int, ...], count: int) -> tuple[int, int, list[float],
             start = time.perf_counter()
             analog(x)
             passes.append(time.perf_counter() - start)
-    report = fa.network.report(analog, samples=1)
+    report = fa.network.report(analog, samples=2)
     return sum(p.numel() for p in model.parameters() if p.dim() > 1), report.tiles, programs, passes
 
 
