@@ -16,7 +16,7 @@ def spread(values: Iterable[float]) -> str:
     found = list(values)
     if not found:
         return ""
-    deviation = f" ± {np.std(found, ddof=1):.2f}" if len(found) > 1 else ""
+    deviation = f" ± {np.std(found, ddof=1):.2f}" if len(found) > 1 else " (one seed)"
     return f"{np.mean(found):.2f}{deviation}"
 
 
