@@ -16,7 +16,7 @@ def spread(values: Iterable[float]) -> str:
     found = list(values)
     if not found:
         return ""
-    deviation = f" ± {np.std(found, ddof=1):.2f}" if len(found) > 1 else " (one seed)"
+    deviation = f" ± {np.std(found, ddof=1):.2f}" if len(found) > 1 else ""
     return f"{np.mean(found):.2f}{deviation}"
 
 
@@ -73,9 +73,14 @@ def recovered(found: Figures) -> str:
 def drift_table(found: Figures) -> str:
     """Return accuracy over time, with and without compensation."""
     lines = []
+    every = len({item["seed"] for item in found.records})
     for kind, name in (("global", "one scale a tile"), ("none", "none")):
         for method, label in LABELS.items():
-            cells = [spread(found.accuracy(method, t, kind=kind).values()) for t in TIMES]
+            runs = [found.accuracy(method, t, kind=kind) for t in TIMES]
+            cells = [
+                spread(run.values()) + (f" ({len(run)} of {every})" if 0 < len(run) < every else "")
+                for run in runs
+            ]
             if any(cells) and not method.startswith("exact"):
                 kept = "affine" if method.endswith("-affine") else name
                 lines.append([label, kept, *cells])
@@ -141,7 +146,8 @@ def text(found: Figures, widths: str) -> str:
         ),
         f"## {TIMES[USUAL]} after programming, ADCs of 8 bits\n\n" + main_table(found),
         recovered(found),
-        "## Drift\n\nAccuracy in per cent:\n\n" + drift_table(found),
+        "## Drift\n\nAccuracy in per cent (of fewer seeds where it says so):\n\n"
+        + drift_table(found),
         (
             "## Bits of the ADC, programming and in use\n\nAccuracy in per cent:\n\n"
             + bits_table(found)

@@ -75,8 +75,8 @@ class EstimateGuidedProgramming:
     ``p / (p + v)`` of it.  Cells with ``|d| > max(margin * scatter, kappa * sqrt(p))`` are pulsed,
     and begin anew.  The method is this project's own; so are its parameters.
 
-    The start is two-device programming (TDP; Vasilopoulos et al., IEEE TED 2023) whose SET devices
-    are read by Hadamard-encoded MVMs, more precisely than one by one in the ADC's MVM range.
+    The start is "max_fill_read" of `IterativeProgramming`, but that SET devices are read by
+    Hadamard-encoded MVMs, more precisely than one by one in the ADC's MVM range.
 
     A cell is held to what it must show at its age, counted from its last pulse, so that drift
     takes it to its target; GDP and IP allow for one typical age.
