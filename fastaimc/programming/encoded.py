@@ -15,6 +15,7 @@ from fastaimc.programming.start import RESET, SET, factors, read_devices
 from fastaimc.terminals import Terminals
 
 FIRST_STEP = 1 << 31  # of the inputs' numbers: those of iterations are below
+AT_A_TIME = 512  # rows and columns that are decoded together
 SIGMAS = 4.0  # assumption: standard deviations of outputs that are to fit into the ADC's range
 
 
@@ -87,8 +88,8 @@ def _read(
 ) -> np.ndarray:
     """Read all cells, which hold up to `limit` µS, by encoded MVMs: (tile, row, column), µS.
 
-    Sums are exact whatever their order, as codes are few, so that no bit depends on the threads
-    of a product.
+    Sums in float64 are exact whatever their order, as codes are few, so that no bit depends on the
+    threads of a product.  They go a few rows and columns at a time, as float64 takes much memory.
 
     Returns
     -------
@@ -96,14 +97,19 @@ def _read(
         The rows, at most one, whose input is the same in all lines: what is read of it is the
         column's offset, too.
     """
-    tiles, rows, _ = terminals.shape
+    tiles, rows, columns = terminals.shape
     batch = 1 << (rows - 1).bit_length()
     signs = engine.inputs(INPUT_KINDS["hadamard"], key, step, batch, rows)
     amplitude = _amplitude(terminals, limit)
     y = terminals.mvm(signs * F32(amplitude), engine.pattern(key, step, batch, rows))
-    decode = signs.T.astype(np.float64)
-    for tile in range(tiles):
-        out[tile] = decode @ y[tile].astype(np.float64) / (batch * amplitude)
+    for low in range(0, columns, AT_A_TIME):
+        part = slice(low, low + AT_A_TIME)
+        for tile in range(tiles):
+            seen = y[tile, :, part].astype(np.float64)
+            for row in range(0, rows, AT_A_TIME):
+                lines = signs[:, row : row + AT_A_TIME].astype(np.float64)
+                sums = lines.T @ seen
+                out[tile, row : row + AT_A_TIME, part] = sums / (batch * amplitude)
     hidden: np.ndarray = np.abs(signs.sum(axis=0)) == batch
     return hidden
 
