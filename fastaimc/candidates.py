@@ -32,6 +32,7 @@ Verified = (
     | LeastSquaresReadProgramming
     | TwoDeviceProgramming
 )
+Iterated = Verified | GradientDescentProgramming | EstimateGuidedProgramming
 
 WAITS = 1.0  # of a whole program, in units of the time until evaluation
 
@@ -81,45 +82,30 @@ def _verified(method: Verified, rows: int, rounds: int) -> Method:
         cost = _power_of_two(rows)
     iterations = max(rows * rounds // cost, 1)
     settles = method.allocation != "max_fill"  # before its reads of SET devices
-    passes = min(method.final_passes, iterations - (not settles))
-    rest = WAITS - passes * method.final_delay
-    return replace(
-        method,
-        iterations=iterations,
-        final_passes=passes,
-        verify_delay=rest / (iterations - passes + settles),
-    )
+    return _waiting(method, iterations, int(settles))
 
 
-def _guided(method: EstimateGuidedProgramming, mvms: int, batch: int) -> EstimateGuidedProgramming:
-    iterations = max(mvms // batch, 1)
-    passes = min(method.final_passes, iterations)
-    rest = WAITS - passes * method.final_delay
-    return replace(
-        method,
-        iterations=iterations,
-        batch=batch,
-        final_passes=passes,
-        verify_delay=rest / (1 + iterations - passes),
-    )
+def _guided(method: EstimateGuidedProgramming, mvms: int, batch: int) -> Method:
+    return _waiting(replace(method, batch=batch), max(mvms // batch, 1), 1)
 
 
-def _gdp(
-    method: GradientDescentProgramming, rows: int, rounds: int, batch: int | None
-) -> GradientDescentProgramming:
+def _gdp(method: GradientDescentProgramming, rows: int, rounds: int, batch: int | None) -> Method:
     batch = batch or _power_of_two(rows)
     start_rounds = min(method.start_rounds, rounds)
     iterations = max(rows * (rounds - start_rounds) // batch, 1)
-    passes = min(method.final_passes, iterations)
+    own = replace(method, batch=batch, start_rounds=start_rounds, affine_every=iterations)
+    return _waiting(own, iterations, 1 + start_rounds)
+
+
+def _waiting(method: Iterated, iterations: int, before: int) -> Method:
+    """Return a method with so many iterations, whose waits add up; its start waits `before`."""
+    passes = min(method.final_passes, iterations - (before == 0))
     rest = WAITS - passes * method.final_delay
     return replace(
         method,
         iterations=iterations,
-        batch=batch,
-        start_rounds=start_rounds,
-        affine_every=iterations,
         final_passes=passes,
-        verify_delay=rest / (1 + start_rounds + iterations - passes),
+        verify_delay=rest / (before + iterations - passes),
     )
 
 
