@@ -43,6 +43,20 @@ class Engine(Protocol):
     def quantise(self, x: Array, half_codes: np.float32) -> Array:
         """Inputs as the DAC drives them, (group, batch, row)."""
 
+    def patches(self, images: Array, bases: Array, offsets: Array) -> Array:
+        """Windows of images as inputs of tiles, (block, image * window, row)."""
+
+    def join(
+        self,
+        y: Array,
+        programmed: Array,
+        compensated: Array,
+        edges: Array,
+        unit: Array,
+        input_range: np.float32,
+    ) -> Array:
+        """Products in weights of what tiles report, (batch, out)."""
+
     def mvm(
         self,
         x: Array,

@@ -46,6 +46,11 @@ class Mapping:
         return self.blocks[0] * self.blocks[1]
 
     @property
+    def group(self) -> np.ndarray:
+        """Block of inputs that each tile takes, (tile,), int32."""
+        return np.repeat(np.arange(self.blocks[0], dtype=np.int32), self.blocks[1])
+
+    @property
     def extents(self) -> np.ndarray:
         """Rows and columns in use of every tile, (tile, 2), int64."""
         rows, columns = np.diff(self.row_edges), np.diff(self.column_edges)
@@ -170,24 +175,14 @@ def from_tiles(mapping: Mapping, conductances: np.ndarray) -> np.ndarray:
     return out
 
 
-def split_inputs(mapping: Mapping, x: np.ndarray, rows: int) -> np.ndarray:
-    """Return each block's inputs, (block, batch, row), float32, zero beyond its extent."""
+def split_inputs(mapping: Mapping, x: np.ndarray, rows: int, beyond: float = 0) -> np.ndarray:
+    """Return each block's inputs, (block, batch, row), `beyond` what its extent has."""
     blocks = mapping.blocks[0]
     if blocks == 1 and x.shape[1] == rows:
         return x[None]  # as it is
-    out = np.empty((blocks, len(x), rows), dtype=np.float32)
+    out = np.empty((blocks, len(x), rows), dtype=x.dtype)
     for block in range(blocks):
         low, high = mapping.row_edges[block], mapping.row_edges[block + 1]
         out[block, :, : high - low] = x[:, low:high]
-        out[block, :, high - low :] = 0
-    return out
-
-
-def join_outputs(mapping: Mapping, y: np.ndarray) -> np.ndarray:
-    """Return outputs (batch, out), float32, in weights, of tiles' outputs (tile, batch, column)."""
-    out = np.zeros((y.shape[1], mapping.shape[0]), dtype=np.float32)
-    for tile in range(mapping.tiles):
-        _, outputs = mapping.spans(tile)
-        out[:, outputs] += y[tile, :, : outputs.stop - outputs.start]
-    out *= mapping.scale.astype(np.float32)
+        out[block, :, high - low :] = beyond
     return out

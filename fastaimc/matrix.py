@@ -18,15 +18,10 @@ from fastaimc.config import CoreConfig
 from fastaimc.core import Core
 from fastaimc.cost import Cost
 from fastaimc.errors import InputError, check_number
-from fastaimc.mapping import (
-    from_tiles,
-    join_cells,
-    join_outputs,
-    real_array,
-    split_inputs,
-)
+from fastaimc.mapping import from_tiles, join_cells, real_array, split_inputs
 from fastaimc.parameters import F32
 from fastaimc.programmed import Programmed, pack, unpack
+from fastaimc.vectors import beyond, check_draw, check_inputs, check_windows, pieces
 
 # Streams of noise beside the user's vectors 0, 1, ...: each has numbers of its own.
 CALIBRATION = 1 << 45
@@ -180,7 +175,7 @@ class AnalogMatrix:
         with core.engine.threads(self._threads):
             self._matrices = conductances or core.conducted(core.clock_s + self._time_s)
             self._adcs = self._ranged()
-            self._scale, self._offset = self._compensate()
+            self._corrections = self._corrected()
 
     def _ranged(self) -> ADCs:
         """Return columns, full scale and codes of the ADCs, with calibrated ranges if asked for."""
@@ -193,14 +188,23 @@ class AnalogMatrix:
         full_scale, own = calibrated(core.engine, self.config, *state, CALIBRATION_KEY, number)
         return core.columns_of(0, own), full_scale, adcs[2]
 
-    def _compensate(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return scale and offset of the config's compensation; see `compensation.correction`."""
+    def _corrected(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return scale and offset that programming left, and those of the config's compensation.
+
+        Each (2, tile, column), float32; see `compensation.correction`.
+        """
         core, kind = self._programmed.core, self.config.compensation
-        if kind == "none":
-            return np.ones((core.shape[0], 1, 1), dtype=np.float32), None
-        x = core.engine.inputs(0, CALIBRATION_KEY, 0, CALIBRATION_VECTORS, core.shape[1])
-        y = self._tiles(x[None], np.zeros(core.shape[0], dtype=np.int32), CALIBRATION)
-        return correction(kind, x, y, self._programmed.targets, core.extents)
+        own = np.stack([self._programmed.scale, self._programmed.offset])
+        later = np.stack([np.ones_like(own[0]), np.zeros_like(own[1])])
+        if kind != "none":
+            x = core.engine.inputs(0, CALIBRATION_KEY, 0, CALIBRATION_VECTORS, core.shape[1])
+            group = np.zeros(core.shape[0], dtype=np.int32)
+            y = self._report(self._driven(x[None]), group, CALIBRATION)
+            y = y * own[0, :, None] + own[1, :, None]
+            scale, offset = correction(kind, x, y, self._programmed.targets, core.extents)
+            later[0] = scale[:, 0]
+            later[1] = 0 if offset is None else offset[:, 0]
+        return own, later
 
     # -- products ------------------------------------------------------------------------------
 
@@ -225,15 +229,12 @@ class AnalogMatrix:
         InputError
             For inputs of the wrong kind or width, or with NaN.
         """
-        array = self._check_inputs(x)
+        array = check_inputs(x, self.shape[1])
         vectors = array.reshape(-1, self.shape[1])
         if draw is None:
-            with self._lock:
-                number = self._number
-                self._number += len(vectors)
-                self.saturated += _beyond(vectors, self.input_range)
+            number = self._take(len(vectors), beyond(vectors, self.input_range))
         else:
-            number = self._check_draw(draw, len(vectors))
+            number = check_draw(draw, CALIBRATION - len(vectors))
         y = self.evaluate(vectors, number)
         return y.reshape(*array.shape[:-1], self.shape[0])
 
@@ -258,56 +259,82 @@ class AnalogMatrix:
         """Return what the cells were to hold, (out, in)."""
         return from_tiles(self._programmed.mapping, self._programmed.targets)
 
-    def _check_inputs(self, x: object) -> np.ndarray:
-        array = real_array("x", x, "fiub")
-        if array.ndim == 0 or array.shape[-1] != self.shape[1]:
-            raise InputError(f"x must be (..., {self.shape[1]}), got shape {array.shape}")
-        with np.errstate(over="ignore"):  # what becomes inf saturates
-            array = array.astype(np.float32, copy=False)
-        if np.isnan(array).any():
-            raise InputError(f"x must not hold NaN, got {int(np.isnan(array).sum())}")
-        return array
-
-    @staticmethod
-    def _check_draw(draw: object, count: int) -> int:
-        if isinstance(draw, bool) or not isinstance(draw, int | np.integer):
-            raise InputError(f"draw must be an integer, got {draw!r}")
-        if not 0 <= draw <= CALIBRATION - count:
-            raise InputError(f"draw must be from 0 to {CALIBRATION - count}, got {draw}")
-        return int(draw)
-
     def evaluate(self, vectors: np.ndarray, number: int) -> np.ndarray:
         """Return outputs (batch, out) of checked float32 vectors (batch, in).
 
         `number` is that of the first vector in the whole stream of noise; nothing is counted.
         The work goes in calls of bounded length.
         """
-        programmed = self._programmed
-        core, mapping = programmed.core, programmed.mapping
-        group = np.repeat(np.arange(mapping.blocks[0], dtype=np.int32), mapping.blocks[1])
+        core, mapping = self._programmed.core, self._programmed.mapping
         step = max(1, WORK_PER_CALL // core.last_device.size)
         out = np.empty((len(vectors), self.shape[0]), dtype=np.float32)
         with core.engine.threads(self._threads, blas=False):
             for low in range(0, len(vectors), step):
-                part = vectors[low : low + step] / F32(self.input_range)
+                part = self._driven(vectors[low : low + step] / F32(self.input_range))
                 x = split_inputs(mapping, part, core.shape[1])
-                y = self._tiles(x, group, number + low)
-                y *= self._scale
-                if self._offset is not None:
-                    y += self._offset
-                out[low : low + step] = join_outputs(mapping, y)
-        out *= F32(self.input_range)
+                out[low : low + step] = self._product(x, number + low)
         return out
 
-    def _tiles(self, x: np.ndarray, group: np.ndarray, number: int) -> np.ndarray:
-        """Return what every tile reports, with its column correction, (tile, batch, column)."""
+    def windows(self, images: np.ndarray, bases: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """Return the products of windows of images, as `mvm` would of all of them written out.
+
+        Every value is driven as often as there are windows with it, and converted once.
+
+        Parameters
+        ----------
+        images : ndarray
+            (image, value), float32.
+        bases, offsets : ndarray
+            Window w of an image has value ``bases[w] + offsets[i]`` as input i, (window,) and
+            (in,), int64.
+
+        Returns
+        -------
+        ndarray
+            (image * window, out), float32.
+
+        Raises
+        ------
+        InputError
+            For images with NaN.
+        """
+        core, mapping = self._programmed.core, self._programmed.mapping
+        count = len(images) * len(bases)
+        number = self._take(count, check_windows(images, bases, offsets, self.input_range))
+        rows = split_inputs(mapping, offsets[None], core.shape[1], beyond=-1)[:, 0]
+        out = np.empty((count, self.shape[0]), dtype=np.float32)
+        with core.engine.threads(self._threads, blas=False):
+            driven = self._driven(images / F32(self.input_range))
+            for some, part, own in pieces(len(images), len(bases), len(offsets)):
+                x = core.engine.patches(driven[some], bases[part], rows)
+                out[own] = self._product(x, number + own.start)
+        return out
+
+    def _take(self, vectors: int, saturated: int) -> int:
+        """Count vectors and the inputs that saturate; return the number of the first one."""
+        with self._lock:
+            number = self._number
+            self._number += vectors
+            self.saturated += saturated
+        return number
+
+    def _driven(self, x: np.ndarray) -> np.ndarray:
+        """Return inputs in units of the DAC's full scale as it drives them."""
         core = self._programmed.core
-        driven = core.engine.quantise(x, F32(self.config.dac.half_codes()))
+        return core.engine.quantise(x, F32(self.config.dac.half_codes()))
+
+    def _report(self, driven: np.ndarray, group: np.ndarray, number: int) -> np.ndarray:
+        """Return what every tile reports, (tile, batch, column), of inputs (block, batch, row)."""
+        core = self._programmed.core
         inputs = (driven, group, engines.NO_PATTERN, self._matrices, core.identity, number)
-        y = multiply(core.engine, self.config.dac.phases, *inputs, self._adcs)
-        y *= self._programmed.scale[:, None, :]
-        y += self._programmed.offset[:, None, :]
-        return y
+        return multiply(core.engine, self.config.dac.phases, *inputs, self._adcs)
+
+    def _product(self, driven: np.ndarray, number: int) -> np.ndarray:
+        """Return outputs (batch, out) of inputs as driven, (block, batch, row)."""
+        mapping = self._programmed.mapping
+        y = self._report(driven, mapping.group, number)
+        units = mapping.column_edges, mapping.scale.astype(np.float32), F32(self.input_range)
+        return self.core.engine.join(y, *self._corrections, *units)
 
     # -- for metrics and files -----------------------------------------------------------------
 
@@ -364,15 +391,6 @@ class AnalogMatrix:
         vars(self).update(saved["state"])
         self._programmed = unpack(saved)
         self._lock = threading.Lock()
-
-
-def _beyond(x: np.ndarray, limit: float) -> int:
-    """Return how many |x| are larger, at the price of a look at the extremes where none is."""
-    if x.size == 0:
-        return 0
-    above = np.count_nonzero(x > limit) if x.max() > limit else 0
-    below = np.count_nonzero(x < -limit) if x.min() < -limit else 0
-    return int(above + below)
 
 
 def check_matrix(matrix: object) -> None:

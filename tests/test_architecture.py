@@ -27,6 +27,7 @@ FLOORS = {
     "reference": 3,
     "kernels": 3,
     "engine": 4,
+    "vectors": 4,
     "provenance": 5,
     "aging": 5,
     "noise": 5,

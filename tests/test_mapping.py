@@ -12,14 +12,8 @@ from tolerances import EPS, sums
 from fastaimc import presets
 from fastaimc.config import CoreConfig, override
 from fastaimc.errors import InputError
-from fastaimc.mapping import (
-    Mapping,
-    check_weights,
-    from_tiles,
-    join_outputs,
-    split_inputs,
-    to_tiles,
-)
+from fastaimc.mapping import Mapping, check_weights, from_tiles, split_inputs, to_tiles
+from fastaimc.reference.tiling import join
 
 pytestmark = pytest.mark.nojit
 
@@ -36,6 +30,14 @@ def core(rows: int = 256, columns: int = 256, **changes: Any) -> CoreConfig:
 
 def mapped(weights: Any, config: CoreConfig) -> tuple[Mapping, np.ndarray]:
     return to_tiles(check_weights("weights", weights), config)
+
+
+def joined(mapping: Mapping, y: np.ndarray) -> np.ndarray:
+    """Outputs of tiles in weights, nothing corrected."""
+    none = np.zeros((2, y.shape[0], y.shape[2]), np.float32)
+    none[0] = 1
+    unit = mapping.scale.astype(np.float32)
+    return join(y, none, none, mapping.column_edges, unit, np.float32(1))
 
 
 @st.composite
@@ -133,7 +135,7 @@ def test_outputs_without_weights_are_exactly_zero() -> None:
     assert mapping.scale.tolist() == [0.0, 0.05, 0.0]
     noisy = targets + np.float32(0.3)  # whatever cells and converters make of it
     assert not from_tiles(mapping, noisy)[[0, 2]].any()
-    y = join_outputs(mapping, np.ones((1, 4, 3), dtype=np.float32))
+    y = joined(mapping, np.ones((1, 4, 3), dtype=np.float32))
     assert y.tolist() == [[0.0, np.float32(0.05), 0.0]] * 4
 
 
@@ -174,14 +176,14 @@ def test_split_product_joined_is_the_product(
     y = np.stack(
         [parts[tile // mapping.blocks[1]] @ targets[tile] for tile in range(mapping.tiles)]
     )
-    joined = join_outputs(mapping, y)
-    assert joined.shape == (batch, weights.shape[0])
-    assert joined.dtype == np.float32
+    found = joined(mapping, y)
+    assert found.shape == (batch, weights.shape[0])
+    assert found.dtype == np.float32
     exact = x.astype(np.float64) @ weights.T.astype(np.float64)
     size = np.abs(x).sum(axis=1)[:, None] * np.abs(weights).max(axis=1).astype(np.float64)
     # a sum of n products, of targets that are themselves rounded, and two roundings of the scale
     bound = (sums(weights.shape[1] + mapping.blocks[0]) + ROUND_TRIP + 2 * EPS) * size
-    assert (np.abs(joined - exact) <= bound + 2.0**-126).all()
+    assert (np.abs(found - exact) <= bound + 2.0**-126).all()
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64, np.float16, ">f4"])

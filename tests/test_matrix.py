@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastaimc as fa
+from fastaimc import vectors
 from fastaimc.errors import ConfigError, InputError
 
 pytestmark = pytest.mark.nojit
@@ -148,6 +149,27 @@ def test_what_is_beyond_the_range_saturates_and_is_counted(matrix: fa.AnalogMatr
     assert matrix.saturated == 3
     matrix.mvm(np.full(IN, 1e300))
     assert matrix.saturated == 3 + IN
+
+
+@pytest.mark.parametrize("most", [1, 4 * IN, 10**6])
+def test_windows_are_vectors_written_out(
+    matrix: fa.AnalogMatrix, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """The same bits, numbers and counts, in however many parts they are multiplied."""
+    monkeypatch.setattr(vectors, "PATCH_VALUES", most)
+    random = np.random.default_rng(5)
+    images = random.normal(0, 1.5, (3, 6 * IN)).astype(np.float32)
+    assert (np.abs(images) > 2).any()
+    bases, offsets = np.array([0, 7, 2 * IN, 2 * IN + 1, 30]), random.permutation(2 * IN)[:IN]
+    other = matrix.copy()
+    found = matrix.windows(images, bases, offsets)
+    wanted = other.mvm(images[:, bases[:, None] + offsets])
+    np.testing.assert_array_equal(found, wanted.reshape(found.shape))
+    assert (matrix.number, matrix.saturated) == (other.number, other.saturated)
+    assert matrix.windows(images[:0], bases, offsets).shape == (0, wanted.shape[-1])
+    images[1, 2] = np.nan
+    with pytest.raises(InputError, match="x must not hold NaN, got 1"):
+        matrix.windows(images, bases, offsets)
 
 
 # --- the stream of noise --------------------------------------------------------------------------

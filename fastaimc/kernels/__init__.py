@@ -13,6 +13,7 @@ from fastaimc.kernels.measure import measure
 from fastaimc.kernels.pcm import drift
 from fastaimc.kernels.pulses import pulse, write
 from fastaimc.kernels.relaxation import relax_wires
+from fastaimc.kernels.tiling import join, patches
 from fastaimc.kernels.verify import verify_pulses
 from fastaimc.kernels.wires import estimate_wires
 
@@ -27,8 +28,10 @@ __all__ = [
     "gradient_pulses",
     "increment",
     "inputs",
+    "join",
     "measure",
     "mvm",
+    "patches",
     "pattern",
     "pulse",
     "quantise",

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastaimc.config import CoreConfig
 from fastaimc.errors import InputError
+from fastaimc.vectors import pieces
 
 BINS = 1 << 15  # exponent and seven bits of the significand of a float32 without sign
 SHIFT = 16  # bits of it that a bin leaves out
@@ -74,6 +75,14 @@ class Recorder:
         self.seen.add(x)
         product: np.ndarray = x @ self.weights.T
         return product
+
+    def windows(self, images: np.ndarray, bases: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """Return the digital products of windows; see `AnalogMatrix.windows`."""
+        out = np.empty((len(images) * len(bases), self.shape[0]), dtype=np.float32)
+        for some, part, own in pieces(len(images), len(bases), len(offsets)):
+            x = images[some][:, bases[part, None] + offsets]
+            out[own] = self.mvm(x.reshape(-1, len(offsets)))
+        return out
 
     def input_range(self, quantile: float) -> float:
         """Return the range that its inputs ask for; 1 if all of them were zero."""

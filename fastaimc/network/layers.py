@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -67,14 +66,9 @@ class AnalogLayer(nn.Module):  # type: ignore[misc]
             if not x.is_floating_point():
                 raise InputError(f"inputs of {self.names[0]!r} must be floating, got {x.dtype}")
 
-    def multiply(self, index: int, x: np.ndarray) -> np.ndarray:
-        """Return a matrix's product (..., out) of inputs (..., in), float32."""
-        product: np.ndarray = self.matrices[index].mvm(x)
-        return product
-
     def product(self, index: int, x: Tensor, bias: Tensor | None) -> Tensor:
         """Return a matrix's product and the bias, (..., out), of inputs (..., in), in float32."""
-        y = torch.from_numpy(self.multiply(index, x.detach().to(torch.float32).numpy()))
+        y = torch.from_numpy(self.matrices[index].mvm(x.detach().to(torch.float32).numpy()))
         return y if bias is None else y + bias.to(torch.float32)
 
 

@@ -15,6 +15,7 @@ from fastaimc.reference.measure import measure
 from fastaimc.reference.pcm import drift
 from fastaimc.reference.pulses import pulse, write
 from fastaimc.reference.relaxation import relax_wires
+from fastaimc.reference.tiling import join, patches
 from fastaimc.reference.verify import verify_pulses
 from fastaimc.reference.wires import estimate_wires
 
@@ -29,8 +30,10 @@ __all__ = [
     "gradient_pulses",
     "increment",
     "inputs",
+    "join",
     "measure",
     "mvm",
+    "patches",
     "pattern",
     "pulse",
     "quantise",
