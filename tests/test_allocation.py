@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import torch_or_skip
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from torch_extra import torch_or_skip
 
 import fastaimc as fa
 from fastaimc.errors import InputError

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import Answers, torch_or_skip
 from rich.console import Console
 from tolerances import NETWORK_OF_IDEAL, digital_between
-from torch_extra import Answers, torch_or_skip
 
 import fastaimc as fa
 from fastaimc.errors import InputError

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from torch_extra import torch_or_skip
+from extras import torch_or_skip
 
 import fastaimc as fa
 from fastaimc.errors import InputError

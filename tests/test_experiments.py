@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import extra_or_skip
 from rich.progress import Progress
 
 import fastaimc as fa
@@ -31,7 +32,7 @@ def wires() -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def transfer() -> Iterator[ModuleType]:
-    pytest.importorskip("optuna", reason="the tune extra is not installed")
+    extra_or_skip("optuna", "tune")
     yield from experiment("transfer")
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import subprocesses
+from extras import torch_or_skip
 from safetensors.numpy import save_file
-from torch_extra import torch_or_skip
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 

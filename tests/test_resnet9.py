@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_extra import torch_or_skip
+from extras import torch_or_skip
 
 torch = torch_or_skip()
 

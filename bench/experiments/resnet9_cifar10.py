@@ -46,7 +46,7 @@ from fastaimc.network.folding import fold_batch_norm
 from fastaimc.network.layers import AnalogLayer
 
 SEEDS = 5
-IMAGES = 250  # that go through the network at a time
+IMAGES = 100  # that go through the network at a time
 CALIBRATION = 512  # training images from which the input ranges follow
 HOUR, DAY = 3600.0, 86400.0
 DRIFT = (0.0, HOUR, DAY, 30 * DAY)

@@ -24,6 +24,7 @@ from fastaimc.kernels.matmul import DEPTH, FEW, PANEL, VECTORS_A_CELL, multiply,
 from fastaimc.kernels.philox import MVM_NOISE, ROW_NOISE, cell, counter3, normal, philox
 from fastaimc.kernels.vector import fma
 
+TOGETHER = 128  # vectors that a panel is multiplied by at a time: their sums stay in cache
 STRETCH = 512  # columns that are reported together where there are few vectors
 
 _ONE = np.float32(1.0)
@@ -168,8 +169,9 @@ def _mvm_share(
     _, batch, width = out.shape
     fast = worth_it(pattern, batch, mean.shape[1])
     panels = (width + PANEL - 1) // PANEL
-    y = np.empty((batch, PANEL), np.float32)
-    v = np.empty((1 if fast else batch, PANEL), np.float32)
+    most = batch if fast else min(batch, TOGETHER)
+    y = np.empty((most, PANEL), np.float32)
+    v = np.empty((1 if fast else most, PANEL), np.float32)
     words = np.empty(PANEL, np.uint32)
     factor = np.empty(mean.shape[1], np.float32)
     z = np.empty((pattern[0] if fast else 1, STRIDE), np.float32)
@@ -180,25 +182,27 @@ def _mvm_share(
         g = group[t]
         low = index % panels * PANEL
         length = min(PANEL, width - low)
-        if fast:
-            multiply_pattern(pattern, factor, mean[t], low, z, y)
-            sum_of_squares(factor, variance[t], low, v[0, :length])
-        else:
-            multiply(x[g], mean[t], low, y)
-            multiply(squares[g], variance[t], low, v)
-        report_panel(
-            y,
-            v,
-            low,
-            length,
-            number,
-            identity[t],
-            columns[t],
-            full_scale[t],
-            half_codes,
-            words,
-            out[t],
-        )
+        for first in range(0, batch, most):
+            last = min(first + most, batch)
+            if fast:
+                multiply_pattern(pattern, factor, mean[t], low, z, y)
+                sum_of_squares(factor, variance[t], low, v[0, :length])
+            else:
+                multiply(x[g, first:last], mean[t], low, y)
+                multiply(squares[g, first:last], variance[t], low, v)
+            report_panel(
+                y[: last - first],
+                v,
+                low,
+                length,
+                number + np.uint64(first),
+                identity[t],
+                columns[t],
+                full_scale[t],
+                half_codes,
+                words,
+                out[t, first:last],
+            )
 
 
 @kernel

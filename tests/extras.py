@@ -1,4 +1,4 @@
-"""PyTorch for the tests of converted models: they are skipped without it, but in CI they fail."""
+"""What extras bring, for tests that are skipped without it; but in CI they fail."""
 
 import importlib
 import os
@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 
 
-def torch_or_skip() -> Any:
+def extra_or_skip(module: str, extra: str) -> Any:
     if os.environ.get("CI") == "true":  # tools/test installs it there
-        return importlib.import_module("torch")
-    return pytest.importorskip("torch", reason="the torch extra is not installed")
+        return importlib.import_module(module)
+    return pytest.importorskip(module, reason=f"the {extra} extra is not installed")
+
+
+def torch_or_skip() -> Any:
+    return extra_or_skip("torch", "torch")
 
 
 class Answers:
