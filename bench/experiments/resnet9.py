@@ -101,6 +101,12 @@ def rate_at(step: float, steps: int) -> float:
     return RATE * min(done / WARM_UP, max((1 - done) / (1 - WARM_UP), 0.0))
 
 
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16; older versions of PyTorch do not say."""
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(known.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
 def accuracy(model: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the part of images that a network names rightly."""
     model.eval()
@@ -125,7 +131,7 @@ def train_epoch(
     for number, chosen in enumerate(track(order, description=f"epoch {epoch + 1} of {epochs}")):
         for group in optimiser.param_groups:
             group["lr"] = rate_at(epoch + number / len(order), epochs)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bf16()):
             outputs = model(augmented(x[chosen], generator))
         loss = functional.cross_entropy(outputs.float(), labels[chosen], label_smoothing=SMOOTHING)
         optimiser.zero_grad(set_to_none=True)
