@@ -18,6 +18,7 @@ from works import (
     Builder,
     after_product,
     against_reference,
+    convolution,
     counted,
     four_phases,
     gdp_baseline,
@@ -106,6 +107,7 @@ FASTER = "× as fast"
 MVM = Case("mvm", "noisy MVM", PRODUCTS, 1.2, mvm, small=LITTLE)
 PHASE = Case("gdp", "GDP phase", "× its four products", 1.4, gdp_phase, batch=256, small=LITTLE)
 AFTER = Case("mvm_after", "MVM after a product", "× both alone", 1.5, after_product, batch=32)
+CONV = Case("conv", "noisy convolution", PRODUCTS, None, convolution, small={"n": 27, "batch": 3})
 FOUR = Case("mvm_four", "MVM in four phases", "× in one", None, four_phases, small=LITTLE)
 NUMPY = Case(
     key="numpy_mvm",
@@ -157,6 +159,7 @@ CASES: tuple[Case, ...] = (
         for batch, goal in ((1, 1.2), (4, 0.9), (8, 1.1))
     ),
     *(replace(AFTER, n=n, small=LITTLE) for n in (256, 1024)),
+    *(replace(CONV, n=n, batch=b) for n, b in ((252, 8), (1008, 2))),
     *(replace(FOUR, n=n, batch=b) for n in (256, 1024) for b in (1, 32, 256)),
     replace(PHASE, n=256, goal=1.7),
     *(replace(PHASE, n=n) for n in (512, 1024, 2048, 4096)),

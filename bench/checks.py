@@ -43,6 +43,16 @@ def mvm_agrees(n: int, batch: int) -> None:
     assert found[0].std() > 0.05 * full_scale
 
 
+def windows_agree(
+    matrix: fa.AnalogMatrix, images: np.ndarray, bases: np.ndarray, offsets: np.ndarray
+) -> None:
+    """Hold the products of windows to those of the vectors that they are, to the last bit."""
+    found = matrix.copy().windows(images, bases, offsets)
+    written_out = images[:, bases[:, None] + offsets].reshape(len(found), -1)
+    np.testing.assert_array_equal(found, matrix.copy().mvm(written_out))
+    assert found.std() > 0
+
+
 def four_phases_agree(n: int, batch: int) -> None:
     """Hold the kernel's MVM in four phases to the reference's, but for a code in a hundred."""
     x, group = inputs(n, batch), np.zeros(1, dtype=np.int32)

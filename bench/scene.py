@@ -34,6 +34,16 @@ def inputs(n: int, batch: int) -> np.ndarray:
     return np.random.default_rng(batch).uniform(-1, 1, (batch, n)).astype(np.float32)
 
 
+def windows(n: int, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images, and the windows of a 3×3 convolution with `n` inputs that is 16×16 large."""
+    channels, rest = divmod(n, 9)
+    if rest:
+        raise ValueError(f"n must be nine times the channels, got {n}")
+    place = np.arange(18 * 18 * channels).reshape(18, 18, channels)
+    bases, offsets = place[:16, :16, 0], place[:3, :3].transpose(2, 0, 1)
+    return inputs(place.size, batch), bases.reshape(-1), offsets.reshape(-1)
+
+
 def targets_of(n: int) -> np.ndarray:
     """Return what one tile's cells are to hold, (1, n, n), µS."""
     weights = gaussian(n)

@@ -21,6 +21,7 @@ from scene import (
     in_phases,
     inputs,
     targets_of,
+    windows,
 )
 
 import fastaimc as fa
@@ -100,6 +101,20 @@ def four_phases(n: int, batch: int) -> Bench:
     x = inputs(n, batch)
     one, four = (mvm_work(core, x) for core in (holding(n), in_phases(n, 4)))
     return Bench(four, lambda: checks.four_phases_agree(n, batch), (one,))
+
+
+def convolution(n: int, batch: int) -> Bench:
+    """Set a convolution of images against the two products of its windows, all written out."""
+    once = fa.IterativeProgramming(iterations=1)
+    matrix = fa.program(gaussian(n), config(n), once, threads=THREADS)
+    images, bases, offsets = windows(n, batch)
+    x = images[:, bases[:, None] + offsets].reshape(-1, n)
+    mean = matrix.conductances()[0]
+    return Bench(
+        work=Work(lambda: matrix.windows(images, bases, offsets)),
+        others=products((x, mean), (x * x, mean * mean)),
+        check=lambda: checks.windows_agree(matrix, images, bases, offsets),
+    )
 
 
 def after_product(n: int, batch: int) -> Bench:

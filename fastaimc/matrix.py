@@ -333,8 +333,8 @@ class AnalogMatrix:
         """Return outputs (batch, out) of inputs as driven, (block, batch, row)."""
         mapping = self._programmed.mapping
         y = self._report(driven, mapping.group, number)
-        units = mapping.column_edges, mapping.scale.astype(np.float32), F32(self.input_range)
-        return self.core.engine.join(y, *self._corrections, *units)
+        edges, unit = mapping.column_edges, mapping.scale.astype(np.float32)
+        return self.core.engine.join(y, *self._corrections, edges, unit, F32(self.input_range))
 
     # -- for metrics and files -----------------------------------------------------------------
 

@@ -103,7 +103,7 @@ def rate_at(step: float, steps: int) -> float:
 
 def has_bf16() -> bool:
     """Whether the processor multiplies bfloat16; older versions of PyTorch do not say."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(known.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
