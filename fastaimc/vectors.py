@@ -9,7 +9,7 @@ import numpy as np
 from fastaimc.errors import InputError
 from fastaimc.mapping import real_array
 
-PATCH_VALUES = 2**18  # of the windows that are multiplied at a time: 1 MB stays in the second cache
+PATCH_VALUES = 2**19  # of the windows that are multiplied at a time: 2 MB stay in the second cache
 
 
 def check_inputs(x: object, width: int) -> np.ndarray:
