@@ -130,7 +130,7 @@ def train_epoch(
     total = 0.0
     for number, chosen in enumerate(track(order, description=f"epoch {epoch + 1} of {epochs}")):
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(epoch + number / len(order), epochs)
+            group["lr"] = group["part"] * rate_at(epoch + number / len(order), epochs)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bf16()):
             outputs = model(augmented(x[chosen], generator))
         loss = functional.cross_entropy(outputs.float(), labels[chosen], label_smoothing=SMOOTHING)
@@ -141,10 +141,27 @@ def train_epoch(
     return total / len(x)
 
 
+def optimiser_of(model: nn.Sequential, classifier: float) -> torch.optim.Optimizer:
+    """Return the optimiser; the last layer learns at a part of the others' rate.
+
+    A step moves an output by the rate times the squared length of the last layer's input, which
+    grows with the width: the larger network begins with a loss of 5 where that is not held down.
+    """
+    last = list(model[-1].parameters())
+    others = list(model[:-1].parameters())
+    groups = [{"params": others, "part": 1.0}, {"params": last, "part": classifier}]
+    return torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True)
+
+
+def parameters_of(optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """Return the parameters of all its groups."""
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
 def save_state(path: Path, model: nn.Module, optimiser: Any, log: list[dict[str, float]]) -> None:
     """Write all that an interrupted training needs, beside and renamed."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
+    for index, parameter in enumerate(parameters_of(optimiser)):
         momentum = optimiser.state[parameter].get("momentum_buffer")
         if momentum is not None:
             tensors[f"momentum.{index}"] = momentum
@@ -161,7 +178,7 @@ def load_state(path: Path, model: nn.Module, optimiser: Any) -> list[dict[str, f
     model.load_state_dict(
         {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     )
-    for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
+    for index, parameter in enumerate(parameters_of(optimiser)):
         if f"momentum.{index}" in tensors:
             optimiser.state[parameter]["momentum_buffer"] = tensors[f"momentum.{index}"]
     with safe_open(path, framework="pt") as file:
@@ -182,17 +199,14 @@ def trained(widths: tuple[int, ...] = WIDTHS) -> nn.Module:
     return model.eval().to(memory_format=torch.channels_last)
 
 
-def train(source: Path, widths: tuple[int, ...], epochs: int) -> None:
+def train(source: Path, widths: tuple[int, ...], epochs: int, classifier: float = 1.0) -> None:
     """Train, and save the weights."""
     kind, (images, labels), (test_images, test_labels) = cifar10.load(source)
     data = normalised(images), torch.from_numpy(labels)
     test = normalised(test_images), torch.from_numpy(test_labels)
     torch.manual_seed(SEED)
     model = resnet9(widths).to(memory_format=torch.channels_last)
-    parameters = list(model.parameters())
-    optimiser = torch.optim.SGD(
-        parameters, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True
-    )
+    optimiser = optimiser_of(model, classifier)
     path = weights_file(widths).with_suffix(".training")
     log = load_state(path, model, optimiser) if path.exists() else []
     for epoch in range(len(log), epochs):
@@ -204,7 +218,8 @@ def train(source: Path, widths: tuple[int, ...], epochs: int) -> None:
         save_state(path, model, optimiser, log)
     state = {k: v.half().contiguous() for k, v in model.state_dict().items() if "num_" not in k}
     about = {"data": kind, "epochs": str(epochs), "seed": str(SEED), "log": json.dumps(log)}
-    save_file(state, weights_file(widths), about | {"torch": torch.__version__})
+    about |= {"classifier_rate": str(classifier), "torch": torch.__version__}
+    save_file(state, weights_file(widths), about)
     print(f"{kind}, float16 weights: {accuracy(trained(widths), *test):.4f}")
     path.unlink()
 
@@ -217,8 +232,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="see cifar10.py")
     parser.add_argument("--widths", type=int, nargs=4, default=list(WIDTHS))
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument(
+        "--classifier-rate", type=float, default=1.0, help="part of the rate for the last layer"
+    )
     options = parser.parse_args()
-    train(options.data, tuple(options.widths), options.epochs)
+    train(options.data, tuple(options.widths), options.epochs, options.classifier_rate)
 
 
 if __name__ == "__main__":
