@@ -70,6 +70,43 @@ def recovered(found: Figures) -> str:
     return sentence + "\n"
 
 
+def over_time(found: Figures) -> str:
+    """Return in a sentence what a month costs the methods, nothing if it was not measured."""
+    month = max(TIMES)
+    said = []
+    for method, name in (("gdp", "GDP"), ("ip-affine", "IP with affine"), ("ip", "IP")):
+        lost = paired(found.accuracy(method), found.accuracy(method, month))
+        if len(lost) > 1:
+            said.append(f"{name} {mean_and_error(lost, 2)}")
+    if not said:
+        return ""
+    sentence = f"From {TIMES[USUAL]} to {TIMES[month]} of drift, compensated, " + (
+        "accuracy falls by, in points: " + ", ".join(said) + "."
+    )
+    plain = [found.accuracy("gdp", time, kind="none") for time in (min(TIMES), month)]
+    if all(plain):
+        first, last = (f"{np.mean(list(runs.values())):.1f}" for runs in plain)
+        sentence += f" Without compensation GDP's falls from {first} % at once to {last} %."
+    return sentence + "\n"
+
+
+def over_bits(found: Figures) -> str:
+    """Return in a sentence what GDP gains with fewer bits, nothing if it was not measured."""
+    said = []
+    for bits in sorted({item["bits"] for item in found.records}, reverse=True):
+        gdp = found.accuracy("gdp", bits=bits)
+        gains = [paired(gdp, found.accuracy(name, bits=bits)) for name in ("ip", "ip-affine")]
+        if all(len(gain) > 1 for gain in gains):
+            both = " / ".join(mean_and_error(gain, 2) for gain in gains)
+            said.append(f"{bits} bits {np.mean(list(gdp.values())):.1f} % ({both})")
+    if len(said) < 2:
+        return ""
+    return (
+        "GDP's accuracy by bits of the ADC, and in brackets what it gains over IP / IP with "
+        f"affine: {', '.join(said)}.\n"
+    )
+
+
 def drift_table(found: Figures) -> str:
     """Return accuracy over time, with and without compensation."""
     lines = []
@@ -175,4 +212,5 @@ def write(path: Path, records: Records, *, excerpt: bool) -> None:
     path.with_suffix(".md").write_text(whole)
     resnet9_figure.draw(found).savefig(path.with_suffix(".png"), dpi=resnet9_figure.DPI)
     if excerpt:
-        write_excerpt("resnet9", main_table(found) + "\n" + recovered(found))
+        parts = [main_table(found), recovered(found), over_time(found), over_bits(found)]
+        write_excerpt("resnet9", "\n".join(part for part in parts if part))
