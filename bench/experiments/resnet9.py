@@ -1,6 +1,8 @@
-"""ResNet-9, and its training on CIFAR-10.
+r"""ResNet-9, and its training on CIFAR-10.
 
     python bench/experiments/resnet9.py --data ../shared/data/cifar10_jpeg.tar.xz
+    python bench/experiments/resnet9.py --data ../shared/data/cifar10_jpeg.tar.xz \
+        --widths 64 128 256 512 --epochs 16 --classifier-rate 0.015625
 
 Interrupted, it goes on with the next epoch when it is called again.  The weights, folded with
 nothing, are saved as float16 in bench/results; no random number depends on where it was
