@@ -20,6 +20,11 @@ def spread(values: Iterable[float]) -> str:
     return f"{np.mean(found):.2f}{deviation}"
 
 
+def counted(run: dict[int, float], every: int) -> str:
+    """Return `spread`, and of how many seeds where it is not of all."""
+    return spread(run.values()) + (f" ({len(run)} of {every})" if 0 < len(run) < every else "")
+
+
 def difference(values: Sequence[float]) -> str:
     """Return a mean with its standard error, in points."""
     if len(values) < 2:
@@ -107,6 +112,12 @@ def over_bits(found: Figures) -> str:
     )
 
 
+def summary(found: Figures) -> str:
+    """Return what the README shows, too."""
+    parts = [main_table(found), recovered(found), over_time(found), over_bits(found)]
+    return "\n".join(part for part in parts if part)
+
+
 def drift_table(found: Figures) -> str:
     """Return accuracy over time, with and without compensation."""
     lines = []
@@ -114,10 +125,7 @@ def drift_table(found: Figures) -> str:
     for kind, name in (("global", "one scale a tile"), ("none", "none")):
         for method, label in LABELS.items():
             runs = [found.accuracy(method, t, kind=kind) for t in TIMES]
-            cells = [
-                spread(run.values()) + (f" ({len(run)} of {every})" if 0 < len(run) < every else "")
-                for run in runs
-            ]
+            cells = [counted(run, every) for run in runs]
             if any(cells) and not method.startswith("exact"):
                 kept = "affine" if method.endswith("-affine") else name
                 lines.append([label, kept, *cells])
@@ -127,8 +135,9 @@ def drift_table(found: Figures) -> str:
 def bits_table(found: Figures) -> str:
     """Return accuracy over the bits of the ADC, and what GDP gains."""
     bits = sorted({item["bits"] for item in found.records})
+    every = len({item["seed"] for item in found.records})
     lines = [
-        [LABELS[method], *(spread(found.accuracy(method, bits=b).values()) for b in bits)]
+        [LABELS[method], *(counted(found.accuracy(method, bits=b), every) for b in bits)]
         for method in found.methods
     ]
     for other in ("ip", "ip-affine", "ip-fine"):
@@ -181,13 +190,12 @@ def text(found: Figures, widths: str) -> str:
             f"{seeds} seeds: mean ± standard deviation; differences are paired by seed, in points, "
             f"mean ± standard error. {made(found.provenance)}"
         ),
-        f"## {TIMES[USUAL]} after programming, ADCs of 8 bits\n\n" + main_table(found),
-        recovered(found),
+        f"## {TIMES[USUAL]} after programming, ADCs of 8 bits\n\n" + summary(found),
         "## Drift\n\nAccuracy in per cent (of fewer seeds where it says so):\n\n"
         + drift_table(found),
         (
-            "## Bits of the ADC, programming and in use\n\nAccuracy in per cent:\n\n"
-            + bits_table(found)
+            "## Bits of the ADC, programming and in use\n\nAccuracy in per cent (of fewer seeds "
+            "where it says so):\n\n" + bits_table(found)
         ),
         (
             "## Layers\n\nMVM error for uniform inputs, residual / total in per cent:\n\n"
@@ -212,5 +220,4 @@ def write(path: Path, records: Records, *, excerpt: bool) -> None:
     path.with_suffix(".md").write_text(whole)
     resnet9_figure.draw(found).savefig(path.with_suffix(".png"), dpi=resnet9_figure.DPI)
     if excerpt:
-        parts = [main_table(found), recovered(found), over_time(found), over_bits(found)]
-        write_excerpt("resnet9", "\n".join(part for part in parts if part))
+        write_excerpt("resnet9", summary(found))
