@@ -285,8 +285,8 @@ class AnalogMatrix:
         images : ndarray
             (image, value), float32.
         bases, offsets : ndarray
-            Window w of an image has value ``bases[w] + offsets[i]`` as input i, (window,) and
-            (in,), int64.
+            Window w of an image has value ``bases[w] + offsets[i]`` as input i, (window,), all
+            different, and (in,), int64.
 
         Returns
         -------

@@ -99,6 +99,7 @@ def test_engines_and_groups_and_modes(engine: str) -> None:
             converted = fa.convert(conv.eval(), IDEAL, engine=engine, threads=1)
             agree(converted(x), conv(x))
             agree(converted(x[0]), conv(x[0]))
+            assert converted(x[:0]).shape == conv(x[:0]).shape
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])

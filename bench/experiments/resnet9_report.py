@@ -76,12 +76,13 @@ def recovered(found: Figures) -> str:
 
 
 def over_time(found: Figures) -> str:
-    """Return in a sentence what a month costs the methods, nothing if it was not measured."""
+    """Return in a sentence what a month costs the methods of which all seeds are known."""
     month = max(TIMES)
+    every = len({item["seed"] for item in found.records})
     said = []
     for method, name in (("gdp", "GDP"), ("ip-affine", "IP with affine"), ("ip", "IP")):
         lost = paired(found.accuracy(method), found.accuracy(method, month))
-        if len(lost) > 1:
+        if len(lost) == every > 1:
             said.append(f"{name} {mean_and_error(lost, 2)}")
     if not said:
         return ""
@@ -89,19 +90,20 @@ def over_time(found: Figures) -> str:
         "accuracy falls by, in points: " + ", ".join(said) + "."
     )
     plain = [found.accuracy("gdp", time, kind="none") for time in (min(TIMES), month)]
-    if all(plain):
+    if all(len(runs) == every for runs in plain):
         first, last = (f"{np.mean(list(runs.values())):.1f}" for runs in plain)
         sentence += f" Without compensation GDP's falls from {first} % at once to {last} %."
     return sentence + "\n"
 
 
 def over_bits(found: Figures) -> str:
-    """Return in a sentence what GDP gains with fewer bits, nothing if it was not measured."""
+    """Return in a sentence what GDP gains with bits of which all seeds are known."""
+    every = len({item["seed"] for item in found.records})
     said = []
     for bits in sorted({item["bits"] for item in found.records}, reverse=True):
         gdp = found.accuracy("gdp", bits=bits)
         gains = [paired(gdp, found.accuracy(name, bits=bits)) for name in ("ip", "ip-affine")]
-        if all(len(gain) > 1 for gain in gains):
+        if all(len(gain) == every > 1 for gain in gains):
             both = " / ".join(mean_and_error(gain, 2) for gain in gains)
             said.append(f"{bits} bits {np.mean(list(gdp.values())):.1f} % ({both})")
     if len(said) < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,12 @@ class AnalogConv(AnalogLayer):
         parts = []
         for index, matrix in enumerate(self.matrices):
             own = source[..., index * each : (index + 1) * each]
-            values = np.ascontiguousarray(own).reshape(len(images), -1)
+            values = np.ascontiguousarray(own).reshape(len(images), math.prod(own.shape[1:]))
             parts.append(matrix.windows(values, bases, offsets))
         out = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         if self.bias is not None:
             out += self.bias.detach().to(torch.float32).numpy()
-        return out.reshape(len(images), *sizes, -1)
+        return out.reshape(len(images), *sizes, out.shape[1])
 
     def places(self, width: int, sizes: list[int], channels: int) -> tuple[np.ndarray, np.ndarray]:
         """Return where windows begin and what is where in them; see `AnalogMatrix.windows`.
