@@ -70,7 +70,11 @@ def test_every_figure_has_its_command():
         assert f"python bench/experiments/{name}.py" in text
         assert (README.parent / "bench" / "experiments" / f"{name}.py").exists()
     results = README.parent / "bench" / "results"
-    for name, file in (("network", "network"), ("resnet9", "resnet9_cifar10_28-56-112-112")):
+    for name, file in (
+        ("network", "network"),
+        ("resnet9", "resnet9_cifar10_28-56-112-112"),
+        ("resnet9_large", "resnet9_cifar10_64-128-256-512"),
+    ):
         excerpt = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
         assert excerpt is not None
         assert excerpt[1].strip() in (results / f"{file}.md").read_text()

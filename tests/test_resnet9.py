@@ -133,13 +133,15 @@ def test_training_goes_on_where_it_was_stopped(
 
 def test_what_is_known_is_not_measured_again(modules: dict[str, ModuleType]) -> None:
     experiment = modules["resnet9_cifar10"]
-    every = list(experiment.tasks(["drift", "noise"], 2, []))
+    every = list(experiment.tasks(["drift", "noise"], 2, IMAGES, []))
     first, noise = every[0], next(task for task in every if hasattr(task, "noise"))
+    seen = {"right": 1, "images": IMAGES}
     known = [
-        first.label(first.times[1]) | {"right": 1},
-        {"noise": noise.noise, "layer": noise.layer, "seed": noise.seed, "right": 1},
+        first.label(first.times[0]) | seen | {"images": IMAGES - 1},
+        first.label(first.times[1]) | seen,
+        {"noise": noise.noise, "layer": noise.layer, "seed": noise.seed} | seen,
     ]
-    left = list(experiment.tasks(["drift", "noise"], 2, known))
+    left = list(experiment.tasks(["drift", "noise"], 2, IMAGES, known))
     assert left[0].times == (first.times[0], *first.times[2:])
     assert len(left) == len(every) - 1
     assert noise not in left
@@ -163,7 +165,7 @@ def test_figures_and_report(
     experiment, report = small["resnet9_cifar10"], small["resnet9_report"]
     images, labels = data(1)
     target = experiment.results_file(WIDTHS)
-    experiment.append(target, {"data": "noise", "digital": 0.5})
+    experiment.append(target, {"data": "noise", "digital": {"right": 12, "images": IMAGES}})
     experiment.append(target, {"provenance": experiment.provenance()})
     test = torch.from_numpy(images), torch.from_numpy(labels)
     calibration = small["resnet9"].normalised(images)
@@ -176,9 +178,29 @@ def test_figures_and_report(
         bench.run(experiment.NoiseTask(0.1, None, seed))
     records = experiment.read(target)
     assert all(0 <= item["right"] <= IMAGES for item in records if "right" in item)
-    report.write(target, records, excerpt=False)
+    report.write(target, records)
     text = target.with_suffix(".md").read_text()
     assert "| GDP | " in text
     assert "points over IP" in text
     assert target.with_suffix(".png").stat().st_size > 10_000
+    assert "first" not in text
     assert json.loads(target.read_text().splitlines()[0])["data"] == "noise"
+
+
+def test_figures_of_fewer_images_stand_beside_the_same_ones(modules: dict[str, ModuleType]) -> None:
+    results = sys.modules["resnet9_results"]
+    label = {"method": "gdp", "bits": 8, "compensation": "global", "seed": 0}
+    records = [
+        {"digital": {"right": 19, "images": 20, "parts": [10, 9]}},
+        {"provenance": {}},
+        label | {"time_s": 200.0, "right": 14, "images": 20, "parts": [8, 6]},
+        label | {"time_s": 200.0, "right": 9, "images": 10, "parts": [9]},
+        label | {"time_s": 0.0, "right": 5, "images": 10, "parts": [5]},
+    ]
+    found = results.Figures(records)
+    assert found.images == (10, 20)
+    assert found.accuracy("gdp") == {0: 70.0}
+    some = results.Figures(records[:3] + records[4:], 10)
+    assert some.accuracy("gdp") == {0: 80.0}
+    assert some.accuracy("gdp", 0.0) == {0: 50.0}
+    assert (found.digital, some.digital) == (95.0, 100.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from resnet9_results import LABELS, TIMES, Figures
+from resnet9_results import LABELS, TIMES, Figures, share
 
 WIDTH, HEIGHT = 7.2, 5.6  # inches: two columns of a paper
 DPI = 200
@@ -33,8 +33,8 @@ MARKERS = {
 DIGITAL: dict[str, Any] = {"color": "0.6", "linestyle": ":", "linewidth": 1}
 
 
-def draw(found: Figures) -> Any:
-    """Return the figure."""
+def draw(found: Figures, some: Figures) -> Any:
+    """Return the figure: methods of all images, the rest of those that all figures are of."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -43,13 +43,23 @@ def draw(found: Figures) -> Any:
         drawn = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         (methods, noise), (time, bits) = drawn.subplots(2, 2)
         _methods(methods, found)
-        _noise(noise, found)
-        _time(time, found)
-        _bits(bits, found)
+        _noise(noise, some)
+        _time(time, some)
+        _bits(bits, some)
         for axis in (methods, noise, time, bits):
             axis.grid(visible=True, alpha=0.25)
             axis.set_ylabel("accuracy [%]")
     return drawn
+
+
+def _by_error(axis: Any) -> None:
+    """Scale an axis of accuracies by the logarithm of their errors."""
+    axis.set_yscale(
+        "function",
+        functions=(lambda y: -np.log(np.maximum(100 - y, 1)), lambda z: 100 - np.exp(-z)),
+    )
+    axis.set_yticks([10, 30, 50, 70, 80, 85, 90])
+    axis.minorticks_off()
 
 
 def _methods(axis: Any, found: Figures) -> None:
@@ -85,11 +95,7 @@ def _noise(axis: Any, found: Figures) -> None:
     levels = sorted({item["noise"] for item in found.noisy if item["layer"] is None})
     if levels:
         values = [
-            [
-                100 * item["right"] / item["images"]
-                for item in found.noisy
-                if (item["layer"], item["noise"]) == (None, level)
-            ]
+            [share(item) for item in found.noisy if (item["layer"], item["noise"]) == (None, level)]
             for level in levels
         ]
         means = np.array([np.mean(value) for value in values])
@@ -120,6 +126,7 @@ def _time(axis: Any, found: Figures) -> None:
             bars = [np.std(runs[i]) for i in known]
             look = {"linestyle": line, "marker": MARKERS[method], "color": colour}
             axis.errorbar(places[known], means, bars, linewidth=1, elinewidth=0.7, **look)
+    _by_error(axis)
     axis.set_xticks(places, list(TIMES.values()))
     axis.set_xlabel("time since programming")
     axis.set_title("(c) drift: one scale a tile (solid), uncompensated (dashed)", loc="left")
@@ -136,6 +143,7 @@ def _bits(axis: Any, found: Figures) -> None:
         axis.errorbar([bits[i] for i in known], means, deviations, linewidth=1, elinewidth=0.7,
                       **look)  # fmt: skip
     axis.axhline(found.digital, **DIGITAL)
+    _by_error(axis)
     axis.set_xticks(bits)
     axis.set_xlabel("bits of the ADC, programming and in use")
     axis.set_title("(d) converters", loc="left")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import resnet9_figure
-from resnet9_results import LABELS, TIMES, USUAL, Figures, Records, paired
+from resnet9_results import LABELS, TIMES, USUAL, Figures, Records, paired, share
 from tables import made, mean_and_error, table, write_excerpt
 
 
@@ -61,8 +61,10 @@ def recovered(found: Figures) -> str:
     lost, gain = np.mean(paired(exact, ip)), paired(gdp, ip)
     part = f": {np.mean(gain) / lost:.2f} of it" if lost > 0 else ""
     sentence = (
-        f"With cells read in the MVM's range IP loses {lost:.2f} points to the exact write, and "
-        f"GDP gains {mean_and_error(gain, 2)} points over IP{part}."
+        f"The digital network has {found.digital:.2f} %, the exact write "
+        f"{np.mean(list(exact.values())):.2f} %. With cells read in the MVM's range IP loses "
+        f"{lost:.2f} points to the exact write, and GDP gains {mean_and_error(gain, 2)} points "
+        f"over IP{part}."
     )
     fair = found.accuracy("ip-affine"), found.accuracy("ip-fine-affine")
     if all(fair):
@@ -89,10 +91,14 @@ def over_time(found: Figures) -> str:
     sentence = f"From {TIMES[USUAL]} to {TIMES[month]} of drift, compensated, " + (
         "accuracy falls by, in points: " + ", ".join(said) + "."
     )
-    plain = [found.accuracy("gdp", time, kind="none") for time in (min(TIMES), month)]
-    if all(len(runs) == every for runs in plain):
-        first, last = (f"{np.mean(list(runs.values())):.1f}" for runs in plain)
-        sentence += f" Without compensation GDP's falls from {first} % at once to {last} %."
+    plain = []
+    for method, name in (("gdp", "GDP"), ("estimate", "GDP with estimates"), ("ip", "IP")):
+        runs = [found.accuracy(method, time, kind="none") for time in TIMES]
+        if all(len(run) == every for run in runs):
+            means = " / ".join(f"{np.mean(list(run.values())):.1f}" for run in runs)
+            plain.append(f"{name} {means} %")
+    if plain:
+        sentence += f" Without compensation, at {' / '.join(TIMES.values())}: {', '.join(plain)}."
     return sentence + "\n"
 
 
@@ -114,10 +120,15 @@ def over_bits(found: Figures) -> str:
     )
 
 
-def summary(found: Figures) -> str:
-    """Return what the README shows, too."""
-    parts = [main_table(found), recovered(found), over_time(found), over_bits(found)]
+def sentences(found: Figures, some: Figures) -> str:
+    """Return in words what was found."""
+    parts = [recovered(found), over_time(some), over_bits(some)]
     return "\n".join(part for part in parts if part)
+
+
+def summary(found: Figures, some: Figures) -> str:
+    """Return the methods' table, and what was found."""
+    return main_table(found) + "\n" + sentences(found, some)
 
 
 def drift_table(found: Figures) -> str:
@@ -151,17 +162,17 @@ def bits_table(found: Figures) -> str:
     return table(["method", *(f"{b} bits" for b in bits)], lines)
 
 
-def layers_table(found: Figures) -> str:
+def layers_table(found: Figures, some: Figures) -> str:
     """Return residual and total error of every layer, and its sensitivity."""
     names = list(dict.fromkeys(item["name"] for item in found.layers(found.methods[0])))
-    alone = {item["layer"]: item["noise"] for item in found.noisy if item["layer"]}
+    alone = {item["layer"]: item["noise"] for item in some.noisy if item["layer"]}
     lines = []
     for name in names:
         cells = []
         for method in found.methods:
             both = (found.error(method, error, name) for error in ("residual", "total"))
             cells.append(" / ".join(f"{value:.2f}" for value in both))
-        lines.append([name, *cells, spread(lost(found, name, alone.get(name, 0.0)))])
+        lines.append([name, *cells, spread(lost(some, name, alone.get(name, 0.0)))])
     header = ["layer", *(LABELS[method] for method in found.methods)]
     level = f"{100 * max(alone.values(), default=0):g} %"
     return table([*header, f"points lost to {level} noise in it alone"], lines)
@@ -170,7 +181,7 @@ def layers_table(found: Figures) -> str:
 def lost(found: Figures, layer: str | None, noise: float) -> list[float]:
     """Return the points that noise on weights costs, by seed."""
     return [
-        found.digital - 100 * item["right"] / item["images"]
+        found.digital - share(item)
         for item in found.noisy
         if (item["layer"], item["noise"]) == (layer, noise)
     ]
@@ -183,43 +194,58 @@ def noise_table(found: Figures) -> str:
     return table(["MVM error", *(f"{100 * level:g} %" for level in levels)], lines)
 
 
-def text(found: Figures, widths: str) -> str:
-    """Return all tables."""
+def text(found: Figures, some: Figures, widths: str) -> str:
+    """Return all tables: of the images that all figures are of, but for the first one."""
     seeds = len({item["seed"] for item in found.records})
+    note = "" if some is found else f" of the first {some.images[0]:,} test images"
     parts = [
         (
             f"ResNet-9 of widths {widths} on `presets.hermes()`, {found.data}, all test images, "
             f"{seeds} seeds: mean ± standard deviation; differences are paired by seed, in points, "
             f"mean ± standard error. {made(found.provenance)}"
         ),
-        f"## {TIMES[USUAL]} after programming, ADCs of 8 bits\n\n" + summary(found),
-        "## Drift\n\nAccuracy in per cent (of fewer seeds where it says so):\n\n"
-        + drift_table(found),
+        f"## {TIMES[USUAL]} after programming, ADCs of 8 bits\n\n" + summary(found, some),
+        f"## Drift\n\nAccuracy in per cent{note} (of fewer seeds where it says so):\n\n"
+        + drift_table(some),
         (
-            "## Bits of the ADC, programming and in use\n\nAccuracy in per cent (of fewer seeds "
-            "where it says so):\n\n" + bits_table(found)
+            f"## Bits of the ADC, programming and in use\n\nAccuracy in per cent{note} (of fewer "
+            "seeds where it says so):\n\n" + bits_table(some)
         ),
         (
             "## Layers\n\nMVM error for uniform inputs, residual / total in per cent:\n\n"
-            + layers_table(found)
+            + layers_table(found, some)
         ),
         (
             "## Sensitivity\n\nGaussian noise on all weights of the digital network, such that a "
-            "layer's MVM error for white inputs is:\n\n" + noise_table(found)
+            "layer's MVM error for white inputs is:\n\n" + noise_table(some)
         ),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def write(path: Path, records: Records, *, excerpt: bool) -> None:
-    """Print the tables, and write them and the figure beside the figures' file."""
+def write(path: Path, records: Records) -> None:
+    """Print the tables, and write them and the figure beside the figures' file.
+
+    The README shows a part of those of the published network, and says what a larger one does.
+    """
     found = Figures(records)
     if not found.methods:
         print("there are no figures yet")
         return
-    whole = text(found, path.stem.removeprefix("resnet9_cifar10_"))
+    least, most = found.images
+    some = found if least == most else Figures(records, least)
+    widths = path.stem.removeprefix("resnet9_cifar10_")
+    whole = text(found, some, widths)
     print(whole)
     path.with_suffix(".md").write_text(whole)
-    resnet9_figure.draw(found).savefig(path.with_suffix(".png"), dpi=resnet9_figure.DPI)
-    if excerpt:
-        write_excerpt("resnet9", summary(found))
+    resnet9_figure.draw(found, some).savefig(path.with_suffix(".png"), dpi=resnet9_figure.DPI)
+    if widths in EXCERPTS:
+        name, said = EXCERPTS[widths]
+        write_excerpt(name, said(found, some))
+
+
+# What the README holds, by a network's widths.
+EXCERPTS: dict[str, tuple[str, Callable[[Figures, Figures], str]]] = {
+    "28-56-112-112": ("resnet9", summary),
+    "64-128-256-512": ("resnet9_large", sentences),
+}

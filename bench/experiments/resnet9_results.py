@@ -29,16 +29,28 @@ USUAL = 200.0
 
 
 class Figures:
-    """What was measured of one network."""
+    """What was measured of one network.
 
-    def __init__(self, records: Records) -> None:
-        self.records = [item for item in records if "right" in item and "method" in item]
-        self.noisy = [item for item in records if "noise" in item]
+    Of the first `images` test images alone, if it is said.
+    """
+
+    def __init__(self, records: Records, images: int | None = None) -> None:
+        records = [item for item in (cut(one, images) for one in records) if item is not None]
+        # What was measured of more images counts.
+        records.sort(key=lambda item: item.get("images", 0))
+        self.records = _last(records, ("method", "time_s", "bits", "compensation", "seed"))
+        self.noisy = _last(records, ("noise", "layer", "seed"))
         head: dict[str, Any] = next((item for item in records if "digital" in item), {})
         self.data: str = head.get("data", "no data")
-        self.digital = 100 * float(head.get("digital", 0))
+        self.digital = share(head["digital"]) if head else 0.0
         where = [item["provenance"] for item in records if "provenance" in item]
         self.provenance: dict[str, Any] = where[-1]
+
+    @property
+    def images(self) -> tuple[int, int]:
+        """The fewest and the most test images that figures are of."""
+        counts = [item["images"] for item in [*self.records, *self.noisy]]
+        return min(counts), max(counts)
 
     def accuracy(
         self, method: str, time_s: float = USUAL, bits: int = 8, kind: str = "global"
@@ -47,7 +59,7 @@ class Figures:
         wanted = (method, time_s, bits, kind)
         names = ("method", "time_s", "bits", "compensation")
         return {
-            item["seed"]: 100 * item["right"] / item["images"]
+            item["seed"]: share(item)
             for item in self.records
             if tuple(item[name] for name in names) == wanted
         }
@@ -85,3 +97,27 @@ class Figures:
 def paired(above: dict[int, float], below: dict[int, float]) -> list[float]:
     """Return differences of the seeds that both have."""
     return [above[seed] - below[seed] for seed in sorted(above.keys() & below.keys())]
+
+
+def share(item: dict[str, Any]) -> float:
+    """Return the images named rightly, in per cent."""
+    return 100 * float(item["right"]) / float(item["images"])
+
+
+def cut(item: dict[str, Any], images: int | None) -> dict[str, Any] | None:
+    """Return what a record says of the first images, or None where it says nothing of them."""
+    if "digital" in item:
+        return item | {"digital": cut(item["digital"], images) or item["digital"]}
+    if images is None or item.get("images", images) == images:
+        return item
+    parts = item.get("parts", [])
+    each = item["images"] // max(len(parts), 1)
+    if not parts or images % each or images > item["images"]:
+        return None
+    return item | {"right": sum(parts[: images // each]), "images": images}
+
+
+def _last(records: Records, names: tuple[str, ...]) -> Records:
+    """Return the last record of each kind that these names tell apart."""
+    own = [item for item in records if names[0] in item]
+    return list({tuple(item[name] for name in names): item for item in own}.values())
