@@ -276,9 +276,7 @@ class AnalogMatrix:
         return out
 
     def windows(self, images: np.ndarray, bases: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Return the products of windows of images, as `mvm` would of all of them written out.
-
-        Every value is driven as often as there are windows with it, and converted once.
+        """Return the products of windows of images, as `mvm` would; each value is converted once.
 
         Parameters
         ----------
@@ -304,9 +302,10 @@ class AnalogMatrix:
         rows = split_inputs(mapping, offsets[None], core.shape[1], beyond=-1)[:, 0]
         out = np.empty((count, self.shape[0]), dtype=np.float32)
         with core.engine.threads(self._threads, blas=False):
-            driven = self._driven(images / F32(self.input_range))
             for some, part, own in pieces(len(images), len(bases), len(offsets)):
-                x = core.engine.patches(driven[some], bases[part], rows)
+                if part.start == 0:
+                    driven = self._driven(images[some] / F32(self.input_range))
+                x = core.engine.patches(driven, bases[part], rows)
                 out[own] = self._product(x, number + own.start)
         return out
 
