@@ -49,6 +49,8 @@ def draw(found: Figures, some: Figures) -> Any:
         for axis in (methods, noise, time, bits):
             axis.grid(visible=True, alpha=0.25)
             axis.set_ylabel("accuracy [%]")
+        time.set_visible(len(some.known("time_s")) > 1)
+        bits.set_visible(len(some.known("bits")) > 1)
     return drawn
 
 
@@ -109,7 +111,7 @@ def _noise(axis: Any, found: Figures) -> None:
         dots = {"linestyle": "", "marker": MARKERS[method], "color": COLOURS[method]}
         axis.plot([error], [y], label=LABELS[method], **dots)
     axis.set_xlabel("MVM error, root mean square over the layers [%]")
-    axis.legend(frameon=False, loc="lower right", fontsize=6, labelspacing=0.25)
+    axis.legend(frameon=False, loc="best", fontsize=6, labelspacing=0.25)
     axis.set_title("(b) what explains it", loc="left")
 
 
@@ -134,7 +136,7 @@ def _time(axis: Any, found: Figures) -> None:
 
 def _bits(axis: Any, found: Figures) -> None:
     """Draw accuracy over the bits of the ADC."""
-    bits = sorted({item["bits"] for item in found.records})
+    bits = found.known("bits")
     for method in found.methods:
         runs = [list(found.accuracy(method, bits=b).values()) for b in bits]
         known = [i for i, run in enumerate(runs) if run]

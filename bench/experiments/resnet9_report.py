@@ -80,7 +80,7 @@ def recovered(found: Figures) -> str:
 def over_time(found: Figures) -> str:
     """Return in a sentence what a month costs the methods of which all seeds are known."""
     month = max(TIMES)
-    every = len({item["seed"] for item in found.records})
+    every = len(found.known("seed"))
     said = []
     for method, name in (("gdp", "GDP"), ("ip-affine", "IP with affine"), ("ip", "IP")):
         lost = paired(found.accuracy(method), found.accuracy(method, month))
@@ -104,9 +104,9 @@ def over_time(found: Figures) -> str:
 
 def over_bits(found: Figures) -> str:
     """Return in a sentence what GDP gains with bits of which all seeds are known."""
-    every = len({item["seed"] for item in found.records})
+    every = len(found.known("seed"))
     said = []
-    for bits in sorted({item["bits"] for item in found.records}, reverse=True):
+    for bits in reversed(found.known("bits")):
         gdp = found.accuracy("gdp", bits=bits)
         gains = [paired(gdp, found.accuracy(name, bits=bits)) for name in ("ip", "ip-affine")]
         if all(len(gain) == every > 1 for gain in gains):
@@ -134,7 +134,7 @@ def summary(found: Figures, some: Figures) -> str:
 def drift_table(found: Figures) -> str:
     """Return accuracy over time, with and without compensation."""
     lines = []
-    every = len({item["seed"] for item in found.records})
+    every = len(found.known("seed"))
     for kind, name in (("global", "one scale a tile"), ("none", "none")):
         for method, label in LABELS.items():
             runs = [found.accuracy(method, t, kind=kind) for t in TIMES]
@@ -147,8 +147,8 @@ def drift_table(found: Figures) -> str:
 
 def bits_table(found: Figures) -> str:
     """Return accuracy over the bits of the ADC, and what GDP gains."""
-    bits = sorted({item["bits"] for item in found.records})
-    every = len({item["seed"] for item in found.records})
+    bits = found.known("bits")
+    every = len(found.known("seed"))
     lines = [
         [LABELS[method], *(counted(found.accuracy(method, bits=b), every) for b in bits)]
         for method in found.methods
@@ -172,10 +172,13 @@ def layers_table(found: Figures, some: Figures) -> str:
         for method in found.methods:
             both = (found.error(method, error, name) for error in ("residual", "total"))
             cells.append(" / ".join(f"{value:.2f}" for value in both))
-        lines.append([name, *cells, spread(lost(some, name, alone.get(name, 0.0)))])
+        if alone:
+            cells.append(spread(lost(some, name, alone.get(name, 0.0))))
+        lines.append([name, *cells])
     header = ["layer", *(LABELS[method] for method in found.methods)]
-    level = f"{100 * max(alone.values(), default=0):g} %"
-    return table([*header, f"points lost to {level} noise in it alone"], lines)
+    if alone:
+        header.append(f"points lost to {100 * max(alone.values()):g} % noise in it alone")
+    return table(header, lines)
 
 
 def lost(found: Figures, layer: str | None, noise: float) -> list[float]:
@@ -196,8 +199,9 @@ def noise_table(found: Figures) -> str:
 
 def text(found: Figures, some: Figures, widths: str) -> str:
     """Return all tables: of the images that all figures are of, but for the first one."""
-    seeds = len({item["seed"] for item in found.records})
-    note = "" if some is found else f" of the first {some.images[0]:,} test images"
+    seeds = len(found.known("seed"))
+    images = "" if some is found else f" of the first {some.images[0]:,} test images"
+    given = f"Accuracy in per cent{images} (of fewer seeds where it says so):\n\n"
     parts = [
         (
             f"ResNet-9 of widths {widths} on `presets.hermes()`, {found.data}, all test images, "
@@ -205,21 +209,21 @@ def text(found: Figures, some: Figures, widths: str) -> str:
             f"mean ± standard error. {made(found.provenance)}"
         ),
         f"## {TIMES[USUAL]} after programming, ADCs of 8 bits\n\n" + summary(found, some),
-        f"## Drift\n\nAccuracy in per cent{note} (of fewer seeds where it says so):\n\n"
-        + drift_table(some),
-        (
-            f"## Bits of the ADC, programming and in use\n\nAccuracy in per cent{note} (of fewer "
-            "seeds where it says so):\n\n" + bits_table(some)
-        ),
-        (
-            "## Layers\n\nMVM error for uniform inputs, residual / total in per cent:\n\n"
-            + layers_table(found, some)
-        ),
-        (
-            "## Sensitivity\n\nGaussian noise on all weights of the digital network, such that a "
-            "layer's MVM error for white inputs is:\n\n" + noise_table(some)
-        ),
     ]
+    if len(some.known("time_s")) > 1:
+        parts.append("## Drift\n\n" + given + drift_table(some))
+    if len(some.known("bits")) > 1:
+        parts.append("## Bits of the ADC, programming and in use\n\n" + given + bits_table(some))
+    parts.append(
+        "## Layers\n\nMVM error for uniform inputs, residual / total in per cent:\n\n"
+        + layers_table(found, some)
+    )
+    if some.noisy:
+        parts.append(
+            f"## Sensitivity\n\nGaussian noise on all weights of the digital network, such "
+            f"that a layer's MVM error for white inputs is (points lost{images}):\n\n"
+            + noise_table(some)
+        )
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 

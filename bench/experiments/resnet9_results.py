@@ -64,6 +64,10 @@ class Figures:
             if tuple(item[name] for name in names) == wanted
         }
 
+    def known(self, name: str) -> list[Any]:
+        """Return the seeds, times or bits of which there are figures, in their order."""
+        return sorted({item[name] for item in self.records})
+
     def layers(self, method: str) -> Records:
         """Return the layers of all seeds of a method, as programmed."""
         return [
