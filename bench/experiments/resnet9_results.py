@@ -69,11 +69,11 @@ class Figures:
         return sorted({item[name] for item in self.records})
 
     def layers(self, method: str) -> Records:
-        """Return the layers of all seeds of a method, as programmed."""
+        """Return the layers of all seeds of a method, as programmed and compensated."""
         return [
             layer | {"seed": item["seed"]}
             for item in self.records
-            if item["method"] == method and "layers" in item
+            if item["method"] == method and item["compensation"] != "none" and "layers" in item
             for layer in item["layers"]
         ]
 
