@@ -215,8 +215,8 @@ def text(found: Figures, some: Figures, widths: str) -> str:
     if len(some.known("bits")) > 1:
         parts.append("## Bits of the ADC, programming and in use\n\n" + given + bits_table(some))
     parts.append(
-        "## Layers\n\nMVM error for uniform inputs, residual / total in per cent:\n\n"
-        + layers_table(found, some)
+        "## Layers\n\nMVM error for uniform inputs, residual / total in per cent"
+        f"{images and f'; points lost are{images}'}:\n\n" + layers_table(found, some)
     )
     if some.noisy:
         parts.append(
