@@ -163,6 +163,7 @@ def test_figures_and_report(
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     train(small, 1)
     experiment, report = small["resnet9_cifar10"], small["resnet9_report"]
+    monkeypatch.setattr(experiment, "PART", IMAGES // 2)
     images, labels = data(1)
     target = experiment.results_file(WIDTHS)
     experiment.append(target, {"data": "noise", "digital": {"right": 12, "images": IMAGES}})
@@ -184,6 +185,10 @@ def test_figures_and_report(
     assert "points over IP" in text
     assert target.with_suffix(".png").stat().st_size > 10_000
     assert "first" not in text
+    few = {"right": 3, "images": IMAGES // 2, "parts": [3]}
+    experiment.append(target, experiment.Task("gdp", 0, 6, "global", ()).label(0.0) | few)
+    report.write(target, experiment.read(target))
+    assert f"of the first {IMAGES // 2} test images" in target.with_suffix(".md").read_text()
     assert json.loads(target.read_text().splitlines()[0])["data"] == "noise"
 
 

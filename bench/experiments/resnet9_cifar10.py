@@ -282,9 +282,10 @@ def measure(
     kind, (training, _), (test_images, test_labels) = cifar10.load(source)
     chosen = np.random.default_rng(0).choice(len(training), CALIBRATION, replace=False)
     calibration = resnet9.normalised(training[chosen])
-    test = torch.from_numpy(test_images[:images]), torch.from_numpy(test_labels[:images])
+    every = torch.from_numpy(test_images), torch.from_numpy(test_labels)
+    test = every[0][:images], every[1][:images]
     if not target.exists():
-        append(target, {"data": kind, "digital": right(resnet9.trained(widths), *test)})
+        append(target, {"data": kind, "digital": right(resnet9.trained(widths), *every)})
     append(target, {"provenance": provenance() | {"torch": torch.__version__}})
     # What was freed stays with the process: layers' outputs would be paged in anew each time.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**33))

@@ -49,6 +49,8 @@ def draw(found: Figures, some: Figures) -> Any:
         for axis in (methods, noise, time, bits):
             axis.grid(visible=True, alpha=0.25)
             axis.set_ylabel("accuracy [%]")
+        if some is not found:
+            drawn.supxlabel(f"(b) to (d): the first {some.images[0]:,} test images", fontsize=6.5)
         time.set_visible(len(some.known("time_s")) > 1)
         bits.set_visible(len(some.known("bits")) > 1)
     return drawn

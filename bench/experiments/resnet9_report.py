@@ -122,8 +122,15 @@ def over_bits(found: Figures) -> str:
 
 def sentences(found: Figures, some: Figures) -> str:
     """Return in words what was found."""
-    parts = [recovered(found), over_time(some), over_bits(some)]
-    return "\n".join(part for part in parts if part)
+    later = [part for part in (over_time(some), over_bits(some)) if part]
+    if later and some is not found:
+        later.insert(0, f"What follows is{first_images(some)}.\n")
+    return "\n".join([recovered(found), *later])
+
+
+def first_images(some: Figures) -> str:
+    """Return of how many images figures are."""
+    return f" of the first {some.images[0]:,} test images"
 
 
 def summary(found: Figures, some: Figures) -> str:
@@ -200,7 +207,7 @@ def noise_table(found: Figures) -> str:
 def text(found: Figures, some: Figures, widths: str) -> str:
     """Return all tables: of the images that all figures are of, but for the first one."""
     seeds = len(found.known("seed"))
-    images = "" if some is found else f" of the first {some.images[0]:,} test images"
+    images = "" if some is found else first_images(some)
     given = f"Accuracy in per cent{images} (of fewer seeds where it says so):\n\n"
     parts = [
         (
