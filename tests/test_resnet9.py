@@ -184,11 +184,14 @@ def test_figures_and_report(
     assert "| GDP | " in text
     assert "points over IP" in text
     assert target.with_suffix(".png").stat().st_size > 10_000
-    assert "first" not in text
+    assert f"noise, the first {IMAGES} test images, 2 seeds" in text
+    assert f"lost are of the first {IMAGES} test images" in text
     few = {"right": 3, "images": IMAGES // 2, "parts": [3]}
     experiment.append(target, experiment.Task("gdp", 0, 6, "global", ()).label(0.0) | few)
     report.write(target, experiment.read(target))
-    assert f"of the first {IMAGES // 2} test images" in target.with_suffix(".md").read_text()
+    text = target.with_suffix(".md").read_text()
+    assert f"Accuracy in per cent, of the first {IMAGES // 2} test images" in text
+    assert f"lost are of the first {IMAGES} test images" in text
     assert json.loads(target.read_text().splitlines()[0])["data"] == "noise"
 
 
@@ -203,7 +206,8 @@ def test_figures_of_fewer_images_stand_beside_the_same_ones(modules: dict[str, M
         label | {"time_s": 0.0, "right": 5, "images": 10, "parts": [5]},
     ]
     found = results.Figures(records)
-    assert found.images == (10, 20)
+    assert found.images == results.fewest(found.usual) == 20
+    assert results.fewest(found.records) == 10
     assert found.accuracy("gdp") == {0: 70.0}
     some = results.Figures(records[:3] + records[4:], 10)
     assert some.accuracy("gdp") == {0: 80.0}

@@ -33,24 +33,26 @@ MARKERS = {
 DIGITAL: dict[str, Any] = {"color": "0.6", "linestyle": ":", "linewidth": 1}
 
 
-def draw(found: Figures, some: Figures) -> Any:
-    """Return the figure: methods of all images, the rest of those that all figures are of."""
+def draw(found: Figures, some: Figures, noise: Figures) -> Any:
+    """Return the figure, each panel of the images that all its figures are of."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     style: Any = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7, "lines.markersize": 4}
     with mpl.rc_context(style):
         drawn = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        (methods, noise), (time, bits) = drawn.subplots(2, 2)
+        (methods, errors), (time, bits) = drawn.subplots(2, 2)
         _methods(methods, found)
-        _noise(noise, some)
+        _noise(errors, noise)
         _time(time, some)
         _bits(bits, some)
-        for axis in (methods, noise, time, bits):
+        for axis in (methods, errors, time, bits):
             axis.grid(visible=True, alpha=0.25)
             axis.set_ylabel("accuracy [%]")
-        if some is not found:
-            drawn.supxlabel(f"(b) to (d): the first {some.images[0]:,} test images", fontsize=6.5)
+        others = {"(b)": noise, "(c), (d)": some}
+        said = [f"{k}: {v.which}" for k, v in others.items() if v.images != found.images]
+        if said:
+            drawn.supxlabel("; ".join(said), fontsize=6.5)
         time.set_visible(len(some.known("time_s")) > 1)
         bits.set_visible(len(some.known("bits")) > 1)
     return drawn

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import resnet9_figure
-from resnet9_results import LABELS, TIMES, USUAL, Figures, Records, paired, share
+from resnet9_results import LABELS, TIMES, USUAL, Figures, Records, fewest, paired, share
 from tables import made, mean_and_error, table, write_excerpt
 
 
@@ -123,14 +123,9 @@ def over_bits(found: Figures) -> str:
 def sentences(found: Figures, some: Figures) -> str:
     """Return in words what was found."""
     later = [part for part in (over_time(some), over_bits(some)) if part]
-    if later and some is not found:
-        later.insert(0, f"What follows is{first_images(some)}.\n")
+    if later and some.images != found.images:
+        later.insert(0, f"What follows is of {some.which}, digitally {some.digital:.2f} %.\n")
     return "\n".join([recovered(found), *later])
-
-
-def first_images(some: Figures) -> str:
-    """Return of how many images figures are."""
-    return f" of the first {some.images[0]:,} test images"
 
 
 def summary(found: Figures, some: Figures) -> str:
@@ -169,10 +164,10 @@ def bits_table(found: Figures) -> str:
     return table(["method", *(f"{b} bits" for b in bits)], lines)
 
 
-def layers_table(found: Figures, some: Figures) -> str:
+def layers_table(found: Figures, noise: Figures) -> str:
     """Return residual and total error of every layer, and its sensitivity."""
     names = list(dict.fromkeys(item["name"] for item in found.layers(found.methods[0])))
-    alone = {item["layer"]: item["noise"] for item in some.noisy if item["layer"]}
+    alone = {item["layer"]: item["noise"] for item in noise.noisy if item["layer"]}
     lines = []
     for name in names:
         cells = []
@@ -180,7 +175,7 @@ def layers_table(found: Figures, some: Figures) -> str:
             both = (found.error(method, error, name) for error in ("residual", "total"))
             cells.append(" / ".join(f"{value:.2f}" for value in both))
         if alone:
-            cells.append(spread(lost(some, name, alone.get(name, 0.0))))
+            cells.append(spread(lost(noise, name, alone.get(name, 0.0))))
         lines.append([name, *cells])
     header = ["layer", *(LABELS[method] for method in found.methods)]
     if alone:
@@ -188,12 +183,12 @@ def layers_table(found: Figures, some: Figures) -> str:
     return table(header, lines)
 
 
-def lost(found: Figures, layer: str | None, noise: float) -> list[float]:
+def lost(found: Figures, layer: str | None, level: float) -> list[float]:
     """Return the points that noise on weights costs, by seed."""
     return [
         found.digital - share(item)
         for item in found.noisy
-        if (item["layer"], item["noise"]) == (layer, noise)
+        if (item["layer"], item["noise"]) == (layer, level)
     ]
 
 
@@ -204,14 +199,16 @@ def noise_table(found: Figures) -> str:
     return table(["MVM error", *(f"{100 * level:g} %" for level in levels)], lines)
 
 
-def text(found: Figures, some: Figures, widths: str) -> str:
-    """Return all tables: of the images that all figures are of, but for the first one."""
+def text(found: Figures, some: Figures, noise: Figures, widths: str) -> str:
+    """Return all tables, each of the images that all its figures are of."""
     seeds = len(found.known("seed"))
-    images = "" if some is found else first_images(some)
-    given = f"Accuracy in per cent{images} (of fewer seeds where it says so):\n\n"
+    given = (
+        f"Accuracy in per cent, of {some.which}, of which the digital network has "
+        f"{some.digital:.2f} % (of fewer seeds where it says so):\n\n"
+    )
     parts = [
         (
-            f"ResNet-9 of widths {widths} on `presets.hermes()`, {found.data}, all test images, "
+            f"ResNet-9 of widths {widths} on `presets.hermes()`, {found.data}, {found.which}, "
             f"{seeds} seeds: mean ± standard deviation; differences are paired by seed, in points, "
             f"mean ± standard error. {made(found.provenance)}"
         ),
@@ -223,13 +220,14 @@ def text(found: Figures, some: Figures, widths: str) -> str:
         parts.append("## Bits of the ADC, programming and in use\n\n" + given + bits_table(some))
     parts.append(
         "## Layers\n\nMVM error for uniform inputs, residual / total in per cent"
-        f"{images and f'; points lost are{images}'}:\n\n" + layers_table(found, some)
+        f"{f'; points lost are of {noise.which}' if noise.noisy else ''}:\n\n"
+        + layers_table(found, noise)
     )
-    if some.noisy:
+    if noise.noisy:
         parts.append(
             f"## Sensitivity\n\nGaussian noise on all weights of the digital network, such "
-            f"that a layer's MVM error for white inputs is (points lost{images}):\n\n"
-            + noise_table(some)
+            f"that a layer's MVM error for white inputs is (points lost, of {noise.which}):\n\n"
+            + noise_table(noise)
         )
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -239,17 +237,18 @@ def write(path: Path, records: Records) -> None:
 
     The README shows a part of those of the published network, and says what a larger one does.
     """
-    found = Figures(records)
-    if not found.methods:
+    every = Figures(records)
+    if not every.methods:
         print("there are no figures yet")
         return
-    least, most = found.images
-    some = found if least == most else Figures(records, least)
+    parts = (every.usual, every.records, every.usual + every.noisy)
+    found, some, noise = (Figures(records, fewest(part)) for part in parts)
     widths = path.stem.removeprefix("resnet9_cifar10_")
-    whole = text(found, some, widths)
+    whole = text(found, some, noise, widths)
     print(whole)
     path.with_suffix(".md").write_text(whole)
-    resnet9_figure.draw(found, some).savefig(path.with_suffix(".png"), dpi=resnet9_figure.DPI)
+    drawn = resnet9_figure.draw(found, some, noise)
+    drawn.savefig(path.with_suffix(".png"), dpi=resnet9_figure.DPI)
     if widths in EXCERPTS:
         name, said = EXCERPTS[widths]
         write_excerpt(name, said(found, some))

@@ -26,15 +26,15 @@ TIMES = {
     30 * 86400.0: "30 days",
 }
 USUAL = 200.0
+ALL = 10_000  # test images
 
 
 class Figures:
-    """What was measured of one network.
-
-    Of the first `images` test images alone, if it is said.
-    """
+    """What was measured of one network, of its first `images` test images, or of the most."""
 
     def __init__(self, records: Records, images: int | None = None) -> None:
+        counts = [item["images"] for item in records if "images" in item]
+        self.images = images or max(counts, default=0)
         records = [item for item in (cut(one, images) for one in records) if item is not None]
         # What was measured of more images counts.
         records.sort(key=lambda item: item.get("images", 0))
@@ -47,10 +47,10 @@ class Figures:
         self.provenance: dict[str, Any] = where[-1]
 
     @property
-    def images(self) -> tuple[int, int]:
-        """The fewest and the most test images that figures are of."""
-        counts = [item["images"] for item in [*self.records, *self.noisy]]
-        return min(counts), max(counts)
+    def which(self) -> str:
+        """Of which test images these figures are."""
+        count = f"{self.images:,} test images"
+        return f"all {count}" if self.images == ALL else f"the first {count}"
 
     def accuracy(
         self, method: str, time_s: float = USUAL, bits: int = 8, kind: str = "global"
@@ -63,6 +63,12 @@ class Figures:
             for item in self.records
             if tuple(item[name] for name in names) == wanted
         }
+
+    @property
+    def usual(self) -> Records:
+        """Figures of all methods as programmed, at the usual time."""
+        wanted = {"time_s": USUAL, "bits": 8, "compensation": "global"}
+        return [item for item in self.records if wanted.items() <= item.items()]
 
     def known(self, name: str) -> list[Any]:
         """Return the seeds, times or bits of which there are figures, in their order."""
@@ -101,6 +107,11 @@ class Figures:
 def paired(above: dict[int, float], below: dict[int, float]) -> list[float]:
     """Return differences of the seeds that both have."""
     return [above[seed] - below[seed] for seed in sorted(above.keys() & below.keys())]
+
+
+def fewest(items: Records) -> int | None:
+    """Return the fewest images that one of these figures is of."""
+    return min((item["images"] for item in items), default=None)
 
 
 def share(item: dict[str, Any]) -> float:
