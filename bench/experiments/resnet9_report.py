@@ -10,6 +10,8 @@ import resnet9_figure
 from resnet9_results import LABELS, TIMES, USUAL, Figures, Records, fewest, paired, share
 from tables import made, mean_and_error, table, write_excerpt
 
+RIVALS = ("ip", "ip-affine", "ip-fine")  # to which GDP is compared at each number of bits
+
 
 def spread(values: Iterable[float]) -> str:
     """Return mean and standard deviation, in per cent."""
@@ -108,15 +110,15 @@ def over_bits(found: Figures) -> str:
     said = []
     for bits in reversed(found.known("bits")):
         gdp = found.accuracy("gdp", bits=bits)
-        gains = [paired(gdp, found.accuracy(name, bits=bits)) for name in ("ip", "ip-affine")]
+        gains = [paired(gdp, found.accuracy(name, bits=bits)) for name in RIVALS]
         if all(len(gain) == every > 1 for gain in gains):
-            both = " / ".join(mean_and_error(gain, 2) for gain in gains)
-            said.append(f"{bits} bits {np.mean(list(gdp.values())):.1f} % ({both})")
+            written = " / ".join(mean_and_error(gain, 2) for gain in gains)
+            said.append(f"{bits} bits {np.mean(list(gdp.values())):.1f} % ({written})")
     if len(said) < 2:
         return ""
     return (
-        "GDP's accuracy by bits of the ADC, and in brackets what it gains over IP / IP with "
-        f"affine: {', '.join(said)}.\n"
+        "GDP's accuracy by bits of the ADC, and in brackets what it gains over "
+        f"{' / '.join(LABELS[name].replace(',', ' with') for name in RIVALS)}: {', '.join(said)}.\n"
     )
 
 
@@ -155,7 +157,7 @@ def bits_table(found: Figures) -> str:
         [LABELS[method], *(counted(found.accuracy(method, bits=b), every) for b in bits)]
         for method in found.methods
     ]
-    for other in ("ip", "ip-affine", "ip-fine"):
+    for other in RIVALS:
         gains = [
             difference(paired(found.accuracy("gdp", bits=b), found.accuracy(other, bits=b)))
             for b in bits
