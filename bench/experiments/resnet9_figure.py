@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from resnet9_results import LABELS, TIMES, Figures, share
 
-WIDTH, HEIGHT = 7.2, 5.6  # inches: two columns of a paper
+WIDTH, HEIGHT = 7.2, 6.0  # inches: two columns of a paper
 DPI = 200
 # Okabe and Ito: told apart by colour-blind readers, too.
 COLOURS = {
@@ -51,8 +51,8 @@ def draw(found: Figures, some: Figures, noise: Figures) -> Any:
             axis.set_ylabel("accuracy [%]")
         others = {"(b)": noise, "(c), (d)": some}
         said = [f"{k}: {v.which}" for k, v in others.items() if v.images != found.images]
-        if said:
-            drawn.supxlabel("; ".join(said), fontsize=6.5)
+        drawn.legend(*errors.get_legend_handles_labels(), loc="outside lower center", ncols=5,
+                     frameon=False, title="; ".join(said), title_fontsize=7)  # fmt: skip
         time.set_visible(len(some.known("time_s")) > 1)
         bits.set_visible(len(some.known("bits")) > 1)
     return drawn
@@ -115,7 +115,6 @@ def _noise(axis: Any, found: Figures) -> None:
         dots = {"linestyle": "", "marker": MARKERS[method], "color": COLOURS[method]}
         axis.plot([error], [y], label=LABELS[method], **dots)
     axis.set_xlabel("MVM error, root mean square over the layers [%]")
-    axis.legend(frameon=False, loc="best", fontsize=6, labelspacing=0.25)
     axis.set_title("(b) what explains it", loc="left")
 
 
