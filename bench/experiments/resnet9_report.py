@@ -126,7 +126,11 @@ def sentences(found: Figures, some: Figures) -> str:
     """Return in words what was found."""
     later = [part for part in (over_time(some), over_bits(some)) if part]
     if later and some.images != found.images:
-        later.insert(0, f"What follows is of {some.which}, digitally {some.digital:.2f} %.\n")
+        later.insert(
+            0,
+            f"What follows is of {some.which}, digitally {some.digital:.2f} %; standard errors are "
+            "those over seeds, and not over the choice of images.\n",
+        )
     return "\n".join([recovered(found), *later])
 
 
