@@ -12,7 +12,7 @@ as it is known, and a later call goes on where this one was stopped, by Ctrl-C, 
 the first to the last: ``main`` (8 bits, 200 s after programming, when all methods are to hold),
 ``drift`` (0 s, 1 h, 1 day, 30 days, compensated), ``bits`` (ADCs of 4 to 7 bits, programming and
 in use), ``noise`` (Gaussian noise on the weights of the digital network), ``plain`` (drift without
-compensation).  ``--images`` takes the first test images alone, where all of them would take days;
+compensation).  ``--images`` takes the first test images alone, where all of them would take long;
 what is known of more images is not measured again.  ``--report`` writes tables and the figure.
 """
 
@@ -35,6 +35,7 @@ import numpy as np
 import resnet9
 import resnet9_report
 import torch
+from resnet9_results import ALL
 from rich.progress import Progress
 from tables import RESULTS, provenance
 from torch import nn
@@ -47,7 +48,6 @@ from fastaimc.network.folding import fold_batch_norm
 from fastaimc.network.layers import AnalogLayer
 
 SEEDS = 5
-ALL = 10_000  # test images
 PART = 1000  # of them that are counted together
 TOGETHER = 100  # images that go through the network at a time
 CALIBRATION = 512  # training images from which the input ranges follow

@@ -10,7 +10,12 @@ import resnet9_figure
 from resnet9_results import LABELS, TIMES, USUAL, Figures, Records, fewest, paired, share
 from tables import made, mean_and_error, table, write_excerpt
 
-RIVALS = ("ip", "ip-affine", "ip-fine")  # to which GDP is compared at each number of bits
+RIVALS = ("ip", "ip-affine", "ip-fine")  # to which GDP is compared in sentences
+
+
+def called(method: str) -> str:
+    """Return a method's name in a sentence."""
+    return LABELS[method].replace(",", " with")
 
 
 def spread(values: Iterable[float]) -> str:
@@ -84,21 +89,21 @@ def over_time(found: Figures) -> str:
     month = max(TIMES)
     every = len(found.known("seed"))
     said = []
-    for method, name in (("gdp", "GDP"), ("ip-affine", "IP with affine"), ("ip", "IP")):
+    for method in ("gdp", *RIVALS):
         lost = paired(found.accuracy(method), found.accuracy(method, month))
         if len(lost) == every > 1:
-            said.append(f"{name} {mean_and_error(lost, 2)}")
+            said.append(f"{called(method)} {mean_and_error(lost, 2)}")
     if not said:
         return ""
     sentence = f"From {TIMES[USUAL]} to {TIMES[month]} of drift, compensated, " + (
         "accuracy falls by, in points: " + ", ".join(said) + "."
     )
     plain = []
-    for method, name in (("gdp", "GDP"), ("estimate", "GDP with estimates"), ("ip", "IP")):
+    for method in ("gdp", "estimate", "ip", "ip-fine"):
         runs = [found.accuracy(method, time, kind="none") for time in TIMES]
         if all(len(run) == every for run in runs):
             means = " / ".join(f"{np.mean(list(run.values())):.1f}" for run in runs)
-            plain.append(f"{name} {means} %")
+            plain.append(f"{called(method)} {means} %")
     if plain:
         sentence += f" Without compensation, at {' / '.join(TIMES.values())}: {', '.join(plain)}."
     return sentence + "\n"
@@ -118,7 +123,7 @@ def over_bits(found: Figures) -> str:
         return ""
     return (
         "GDP's accuracy by bits of the ADC, and in brackets what it gains over "
-        f"{' / '.join(LABELS[name].replace(',', ' with') for name in RIVALS)}: {', '.join(said)}.\n"
+        f"{' / '.join(map(called, RIVALS))}: {', '.join(said)}.\n"
     )
 
 
